@@ -1,0 +1,1 @@
+"""The TaskHub port and the plumbing of its implementations."""

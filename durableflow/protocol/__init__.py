@@ -1,0 +1,1 @@
+"""Pure knowledge of the wire: what messages mean, how they are built, which calls exist."""

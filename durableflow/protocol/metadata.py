@@ -1,0 +1,35 @@
+"""Names of the call metadata and request properties that durableflow adds to the protocol."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+# GetWorkItems: this worker keeps sessions, so past events may be left out for it.
+SESSIONS = "durableflow-sessions"
+
+# Abandon: why the worker gave an item back (kind: nondeterminism, no-version, payload).
+ABANDON_KIND = "durableflow-abandon-kind"
+ABANDON_REASON = "durableflow-abandon-reason"
+
+# Every call to an embedded engine served on loopback.
+AUTHORIZATION = "authorization"
+
+# OrchestratorRequest.properties: which turn the engine applied last, see ``Position``.
+POSITION = "durableflow-position"
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+def get(metadata: Metadata, key: str) -> str | None:
+    """Return the last value of a key, or None."""
+    return next((value for name, value in reversed(metadata) if name == key), None)
+
+
+def encode_text(text: str) -> str:
+    """Make any text fit for metadata, which is printable ASCII only."""
+    return quote(text, safe=" :/,.;()[]{}'=+-_")
+
+
+def decode_text(text: str) -> str:
+    """Read what ``encode_text`` wrote."""
+    return unquote(text)
