@@ -1,0 +1,148 @@
+"""The catalogue of hooks: every place where a plugin can take part.
+
+A plugin is an object (an attrs class: its fields are its settings) whose methods carry
+``@durableflow.hookimpl`` and have the names of hooks below; it may leave out arguments that it
+does not need.  Plugins are active when given to ``App(plugins=[...])`` or ``register_plugin``,
+never because they are installed.  Hooks are plain functions, not ``async def``: pluggy would take
+the coroutine for an answer.
+
+The verb tells the convention: ``init`` runs once per app, also for plugins that come later;
+``configure`` changes what it is given; ``register`` returns something to add; ``resolve`` stops
+at the first answer that is not None, asking the plugin registered last first; a past participle
+or ``…ing`` tells that something happened.
+
+This file imports everything but the markers for type checkers only, so that it depends on
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from pluggy import HookimplMarker, HookspecMarker
+
+if TYPE_CHECKING:
+    import cattrs
+
+    from durableflow.app import App
+    from durableflow.hub.port import TaskHubFactory
+    from durableflow.routing import Resolution, VersionRequest
+
+PROJECT: Final = "durableflow"
+
+hookspec = HookspecMarker(PROJECT)
+hookimpl = HookimplMarker(PROJECT)
+
+
+@hookspec(historic=True)
+def init_app(app: App) -> None:
+    """Prepare an app: register activities, orchestrators or blueprints.
+
+    Called once for each app and plugin, when the plugin is registered, also where the app was
+    made before.
+
+    Args:
+        app: Being set up; nothing of it runs yet.
+    """
+
+
+@hookspec
+def configure_converter(converter: cattrs.Converter) -> None:
+    """Teach the app's converter to read and write further types.
+
+    Called before a run, once for each converter; every plugin changes the same one, in the order
+    of registration reversed.
+
+    Args:
+        converter: Registers hooks by ``register_structure_hook`` and the like.
+    """
+
+
+@hookspec
+def register_task_hubs(app: App) -> Mapping[str, TaskHubFactory] | None:
+    """Offer engines by the scheme of their addresses.
+
+    Called when a run or a client opens its task hub.
+
+    Args:
+        app: The app that opens the hub.
+
+    Returns:
+        Scheme, without ``://``, to what makes the hub of an address.
+    """
+
+
+@hookspec(firstresult=True)
+def resolve_start_version(
+    name: str, requested: str | None, parent_version: str | None
+) -> str | None:
+    """Decide the version that a new instance is stamped with.
+
+    Called by clients for each start, and in orchestrators for each sub-orchestration; there it
+    has to be pure, since it runs again at every replay.
+
+    Args:
+        name: The orchestrator's name.
+        requested: An explicit ``version=``, else the version of the function that was given to
+            start it, else None.
+        parent_version: The version of the orchestration that starts this one; None if a client
+            does, or if it has none.
+
+    Returns:
+        The version, or None to leave it to the next plugin; if all do, there is none.
+    """
+
+
+@hookspec(firstresult=True)
+def resolve_version(
+    request: VersionRequest, available: tuple[str | None, ...]
+) -> Resolution | None:
+    """Decide which function runs an instance.
+
+    Called by workers once for each session, before replay, on the orchestrator thread.  Pure: the
+    same arguments must always give the same answer.
+
+    Args:
+        request: The instance's orchestrator and version.
+        available: The versions registered under this name, None for a function without one;
+            oldest first.
+
+    Returns:
+        ``Run``, ``Abandon`` or ``Fail``; None to leave it to the next plugin.
+    """
+
+
+@hookspec(firstresult=True)
+def work_item_versions(name: str, available: tuple[str | None, ...]) -> tuple[str, ...] | None:
+    """Decide which versions of an orchestrator a worker asks the engine for.
+
+    Called for each orchestrator when a worker connects.
+
+    Args:
+        name: The orchestrator's name.
+        available: As in ``resolve_version``.
+
+    Returns:
+        The exact versions, ``""`` for instances without one; an empty tuple asks for all. None
+        leaves it to the next plugin.
+    """
+
+
+@hookspec
+def worker_started(app: App, hub_description: str) -> None:
+    """Learn that a worker is connected and takes work.
+
+    Args:
+        app: The app that runs.
+        hub_description: Where its task hub is, fit for people.
+    """
+
+
+@hookspec
+def worker_stopping(app: App) -> None:
+    """Learn that a worker takes no more work and is about to drain.
+
+    Args:
+        app: The app that runs.
+    """

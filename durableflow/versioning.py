@@ -1,0 +1,87 @@
+"""Version: text that orders as people expect of versions; pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+_TOKEN: Final = re.compile(r"[0-9]+|[^0-9.\-_+\s]+")
+_DIGITS: Final = "0123456789"
+_PRE_RELEASES: Final = {
+    "dev": 0,
+    "snapshot": 0,
+    "a": 1,
+    "alpha": 1,
+    "b": 2,
+    "beta": 2,
+    "c": 3,
+    "pre": 3,
+    "preview": 3,
+    "rc": 3,
+}
+
+_Part: TypeAlias = tuple[int, int, str]
+_END: Final[_Part] = (1, 0, "")
+_WORD: Final = 2
+_NUMBER: Final = 3
+_ZERO: Final[_Part] = (_NUMBER, 0, "")
+
+
+class Version(str):
+    """A version, as text.
+
+    ``==`` and the hash are the text's own: routing means exactly this version.  ``<``, ``<=``,
+    ``>`` and ``>=`` order as versions do, against plain strings too: numbers by value
+    (``10.0.0`` after ``9.0.0``), pre-releases before their release, and ``1.0`` neither before
+    nor after ``1.0.0``.  The empty text is an absent version: falsy, and before all others.
+    """
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return _key(self) < _key(other) if isinstance(other, str) else NotImplemented
+
+    def __le__(self, other: str) -> bool:
+        return _key(self) <= _key(other) if isinstance(other, str) else NotImplemented
+
+    def __gt__(self, other: str) -> bool:
+        return _key(self) > _key(other) if isinstance(other, str) else NotImplemented
+
+    def __ge__(self, other: str) -> bool:
+        return _key(self) >= _key(other) if isinstance(other, str) else NotImplemented
+
+
+def is_same_release(one: str, other: str) -> bool:
+    """Whether neither version is before the other, as with ``1.0`` and ``1.0.0``."""
+    return _key(one) == _key(other)
+
+
+@lru_cache(maxsize=1024)
+def _key(text: str) -> tuple[_Part, ...]:
+    """Build what versions are compared by.
+
+    A part that names a pre-release is less than the end, the end is less than other words, and
+    words are less than numbers: ``1.0rc1 < 1.0 < 1.0.post1 < 1.0.1``.
+    """
+    if not text:
+        return ()
+    tokens = _TOKEN.findall(text.casefold())
+    if len(tokens) > 1 and tokens[0] == "v" and tokens[1][0] in _DIGITS:
+        del tokens[0]
+    parts = [_part(token) for token in tokens]
+    release = next((i for i, part in enumerate(parts) if part[0] != _NUMBER), len(parts))
+    significant = release
+    while significant and parts[significant - 1] == _ZERO:
+        significant -= 1
+    return (*parts[:significant], *parts[release:], _END)
+
+
+def _part(token: str) -> _Part:
+    if token[0] in _DIGITS:
+        # By length, then by digits: as by value, and without a limit to the number of digits.
+        digits = token.lstrip("0")
+        return (_NUMBER, len(digits), digits)
+    if token in _PRE_RELEASES:
+        return (0, _PRE_RELEASES[token], "")
+    return (_WORD, 0, token)
