@@ -12,7 +12,9 @@ THEIRS = "import durabletask, durabletask.internal.orchestrator_service_pb2"
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("first, second", [(OURS, THEIRS), (THEIRS, OURS)], ids=["ours", "theirs"])
+@pytest.mark.parametrize(
+    ("first", "second"), [(OURS, THEIRS), (THEIRS, OURS)], ids=["ours", "theirs"]
+)
 def test_both_packages_are_imported_in_either_order(first: str, second: str):
     program = f"{first}\n{second}\nprint('both')"
 
