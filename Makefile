@@ -51,7 +51,7 @@ check: lint types docs ## everything that is checked without running the tests, 
 	$(PY) -m pytest -q -p no:randomly tests/test_house_rules.py
 
 test: $(READY) ## run all tests (T= selects: make test T=tests/unit)
-	$(PY) -m pytest -n 2 $(T)
+	$(PY) -m pytest -n 2 --dist loadgroup $(T)
 
 bench: $(READY) ## measure us, our peers and the machine side by side
 	$(PY) -m benchmarks

@@ -197,13 +197,9 @@ def main() -> None:
         assert_type(client.wait_for_orchestration_completion(started).get_output(), str)
         assert_type(client.wait_for_orchestration_completion("abc").get_output(), Any)
         assert_type(client.wait_for_orchestration_completion(text).get_output(int), int)
-        assert_type(
-            client.schedule_new_orchestration(coroutine, input=Order(1)), InstanceId[int]
-        )
+        assert_type(client.schedule_new_orchestration(coroutine, input=Order(1)), InstanceId[int])
         assert_type(client.schedule_new_orchestration(plain, input=1), InstanceId[int])
-        assert_type(
-            client.schedule_new_orchestration(generator_without_input), InstanceId[str]
-        )
+        assert_type(client.schedule_new_orchestration(generator_without_input), InstanceId[str])
         assert_type(client.schedule_new_orchestration(spelt_out), InstanceId[str])
         assert_type(client.schedule_new_orchestration("by_name", input=2), InstanceId[Any])
 

@@ -19,7 +19,13 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def run_mypy(file: Path, cache: Path) -> Reports:
-    options = ["--strict", "--no-error-summary", f"--cache-dir={cache}", "--config-file", "pyproject.toml"]
+    options = [
+        "--strict",
+        "--no-error-summary",
+        f"--cache-dir={cache}",
+        "--config-file",
+        "pyproject.toml",
+    ]
     done = python("-m", "mypy", *options, str(file), path=[HERE])
     lines = re.findall(r"^(.+?):(\d+): error: (.*)$", done.stdout, re.MULTILINE)
     assert done.returncode in (0, 1), done.stdout + done.stderr
@@ -31,7 +37,9 @@ def run_pyright(file: Path, cache: Path) -> Reports:
     config = cache / "pyrightconfig.json"
     places = {"include": [str(file)], "extraPaths": [str(ROOT), str(HERE)]}
     config.write_text(json.dumps({**places, "pythonVersion": "3.11"}))
-    done = python("-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(config))
+    done = python(
+        "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(config)
+    )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     reports = json.loads(done.stdout)["generalDiagnostics"]
     errors = [report for report in reports if report["severity"] == "error"]
