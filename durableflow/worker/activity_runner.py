@@ -1,0 +1,166 @@
+"""One activity, from its work item to its result or failure: ``ActivityRunner``.
+
+Runs on the activity pool or on the app's loop, several at once; it shares nothing but what never
+changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.converter import Converter
+from durableflow.errors import ConversionError, NotRegisteredError
+from durableflow.protocol.failures import from_exception, to_message
+from durableflow.registry import ABSENT, ActivityDefinition, Registry
+from durableflow.worker.context import ActivityContext
+
+logger = logging.getLogger(__name__)
+
+
+@define(eq=False)
+class ActivityJob:
+    """An activity work item.
+
+    Attributes:
+        token: Of the newest delivery; an engine that lost sight of a running activity delivers it
+            again.
+        definition: What runs it; None if nothing here does.
+        result: Its result as JSON text.
+        failure: Why it failed; the result does not count then.
+    """
+
+    request: pb.ActivityRequest
+    token: str
+    definition: ActivityDefinition | None
+    result: str | None = None
+    failure: pb.TaskFailureDetails | None = None
+
+    def response(self) -> pb.ActivityResponse:
+        """Make the message that completes the work item."""
+        request = self.request
+        response = pb.ActivityResponse(
+            instanceId=request.orchestrationInstance.instanceId,
+            taskId=request.taskId,
+            completionToken=self.token,
+        )
+        if self.failure is not None:
+            response.failureDetails.CopyFrom(self.failure)
+        elif self.result is not None:
+            response.result.value = self.result
+        return response
+
+
+class ActivityRunner:
+    """Runs the activities of an app.
+
+    Args:
+        app: ``ctx.app`` of activities.
+        state: ``ctx.state`` of activities.
+    """
+
+    def __init__(
+        self, *, registry: Registry, converter: Converter, app: object, state: object
+    ) -> None:
+        self._registry = registry
+        self._converter = converter
+        self._app = app
+        self._state = state
+
+    def job(self, request: pb.ActivityRequest, token: str) -> ActivityJob:
+        """Look up what runs a work item."""
+        version = request.version.value or None
+        return ActivityJob(request, token, self._registry.find_activity(request.name, version))
+
+    def refuse(self, job: ActivityJob) -> None:
+        """Fail an activity that this worker does not have."""
+        names = sorted({repr(d.name) for d in self._registry.activities()})
+        _fail(
+            job,
+            NotRegisteredError(
+                f"This worker has no activity '{job.request.name}'; it has "
+                f"{', '.join(names) or 'none'}. Register one under this name, "
+                "or start a worker that has it."
+            ),
+            is_final=True,
+        )
+
+    def run(self, job: ActivityJob) -> None:
+        """Run a sync activity to its end.  Never raises."""
+        ours = True
+        try:
+            function, arguments = self._call(job)
+            ours = False
+            value = function(*arguments)
+            ours = True
+            self._finish(job, value)
+        except BaseException as error:  # noqa: BLE001  # running an activity: see _fail
+            _fail(job, error, is_final=ours)
+
+    async def run_async(self, job: ActivityJob) -> None:
+        """Run an async activity to its end.  Never raises, also when its task is cancelled."""
+        ours = True
+        try:
+            function, arguments = self._call(job)
+            ours = False
+            value = await function(*arguments)
+            ours = True
+            self._finish(job, value)
+        except BaseException as error:  # noqa: BLE001  # running an activity: see _fail
+            _fail(job, error, is_final=ours)
+
+    def _call(self, job: ActivityJob) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        definition, request = job.definition, job.request
+        if definition is None:
+            raise NotRegisteredError(request.name)
+        context = (self._context(request),) if definition.takes_context else ()
+        if definition.input is None:
+            return definition.function, context
+        if request.HasField("input"):
+            value = self._converter.loads(
+                request.input.value,
+                definition.input.type,
+                where=f"input of activity '{request.name}'",
+            )
+        else:
+            value = definition.input.when_absent()
+            if value is ABSENT:
+                raise ConversionError(
+                    f"Activity '{request.name}' was called without an input but requires one. "
+                    "Pass input=, or give the parameter a default."
+                )
+        return definition.function, (*context, value)
+
+    def _finish(self, job: ActivityJob, value: object) -> None:
+        if value is not None and job.definition is not None:
+            job.result = self._converter.dumps(
+                value, job.definition.output_type, where=f"result of activity '{job.request.name}'"
+            )
+
+    def _context(self, request: pb.ActivityRequest) -> ActivityContext:
+        return ActivityContext(
+            orchestration_id=request.orchestrationInstance.instanceId,
+            task_id=request.taskId,
+            name=request.name,
+            version=request.version.value or None,
+            tags=dict(request.tags),
+            app=self._app,
+            state=self._state,
+        )
+
+
+def _fail(job: ActivityJob, error: BaseException, *, is_final: bool) -> None:
+    """Turn whatever an activity raised into its failure.
+
+    That includes SystemExit, KeyboardInterrupt and CancelledError: raised by an activity they end
+    that activity, not the thread or the loop, which belong to all of them.  (A real Ctrl-C never
+    arrives here: signals are the main thread's.)
+
+    An activity that ``is_final`` would fail in the same way again.
+    """
+    job.failure = to_message(from_exception(error, non_retriable=is_final))
+    logger.debug("Activity '%s' failed", job.request.name, exc_info=error)

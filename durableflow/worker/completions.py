@@ -1,0 +1,99 @@
+"""Tells the task hub how work ended, and does not rest until it knows: ``Completions``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from random import SystemRandom
+from typing import Any, Final
+
+from durableflow.errors import CallError
+from durableflow.protocol.status import Status
+from durableflow.worker.backoff import Backoff
+
+logger = logging.getLogger(__name__)
+
+# What may succeed when it is tried again, on this connection or the next.  Everything else means
+# that nobody waits for this answer any more; engines without completion tokens say so with UNKNOWN.
+TRANSIENT: Final = frozenset(
+    {
+        Status.UNAVAILABLE,
+        Status.DEADLINE_EXCEEDED,
+        Status.RESOURCE_EXHAUSTED,
+        Status.ABORTED,
+        Status.CANCELLED,
+        Status.INTERNAL,
+    }
+)
+_BACKOFF: Final = Backoff(first_seconds=0.1, limit_seconds=5.0)
+
+Call = Callable[[], Coroutine[Any, Any, object]]
+
+
+class Completions:
+    """Calls in flight that carry results.  Runs on the hub loop.
+
+    Args:
+        on_answered: Called whenever a call needs no more attention.
+    """
+
+    def __init__(self, on_answered: Callable[[], None], *, backoff: Backoff = _BACKOFF) -> None:
+        self._on_answered = on_answered
+        self._backoff = backoff
+        self._jitter = SystemRandom().random
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def outstanding(self) -> int:
+        """How many calls have not been answered yet."""
+        return len(self._tasks)
+
+    def send(self, call: Call, done: Callable[[], None] | None = None) -> None:
+        """Make a call now, and again until it is accepted or known to be stale.
+
+        Args:
+            call: Makes the message and the call.  A message belongs to its receiver, so each
+                attempt makes its own.
+            done: Called when nothing more will be sent.
+        """
+        self._tasks.add(asyncio.create_task(self._deliver(call, done)))
+
+    def cancel(self) -> None:
+        """Give up what has not been answered."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _deliver(self, call: Call, done: Callable[[], None] | None) -> None:
+        failures = 0
+        try:
+            while True:
+                try:
+                    await call()
+                except CallError as error:
+                    if error.status not in TRANSIENT:
+                        _log_refusal(error)
+                        return
+                    failures += 1
+                    logger.info("A result will be sent again: %s %s", error.status.name, error)
+                else:
+                    return
+                await asyncio.sleep(self._backoff.delay_seconds(failures, self._jitter()))
+        except Exception:
+            # The worker loop: a defect here must not end in a result that is lost in silence.
+            logger.exception("A result could not be sent")
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._tasks.discard(task)
+            if done is not None:
+                done()
+            self._on_answered()
+
+
+def _log_refusal(error: CallError) -> None:
+    if error.status is Status.UNIMPLEMENTED:
+        # An engine without Abandon: its own lock or lease brings the item back.
+        logger.debug("The task hub takes no such answer: %s", error)
+    else:
+        logger.info("The task hub no longer wants a result: %s %s", error.status.name, error)

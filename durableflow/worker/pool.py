@@ -1,0 +1,87 @@
+"""The threads that run sync activities: ``ActivityPool``.
+
+Waking a thread costs more than a small activity, so one wake-up serves a batch: the thread that
+takes a job wakes the next thread only if more jobs wait, then runs its own.  While activities
+finish quickly one thread does all the work; as soon as one blocks, the thread that was woken goes
+on.  So no job ever waits for another as long as there are threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+J = TypeVar("J")
+
+
+class ActivityPool(Generic[J]):
+    """Up to ``most`` daemon threads, started as they are needed.
+
+    Args:
+        most: How many jobs may run at once.
+        run: Runs one job on a thread of the pool; must not raise.
+    """
+
+    def __init__(self, *, most: int, run: Callable[[J], None]) -> None:
+        self._most = most
+        self._run = run
+        self._jobs: deque[J] = deque()
+        self._wakes: SimpleQueue[bool] = SimpleQueue()  # True: look for jobs; False: end
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, job: J) -> None:
+        """Have a job run as soon as a thread is free.  Any thread may call."""
+        self._jobs.append(job)
+        self._wake_one()
+
+    def drop_waiting(self) -> Iterable[J]:
+        """Take back the jobs that no thread has begun."""
+        dropped = list(self._jobs)
+        self._jobs.clear()
+        return dropped
+
+    def close(self) -> None:
+        """Let the threads end once they have nothing to run."""
+        with self._lock:
+            for _ in range(self._threads):
+                self._wakes.put(False)
+
+    def _wake_one(self) -> None:
+        # A wake-up that nobody has taken yet is enough: whoever takes it sees this job too.
+        if not self._wakes.empty():
+            return
+        with self._lock:
+            starts = self._idle == 0 and self._threads < self._most
+            self._threads += starts
+        if starts:
+            threading.Thread(
+                target=self._work, name=f"durableflow-activity-{self._threads}", daemon=True
+            ).start()
+        else:
+            self._wakes.put(True)
+
+    def _work(self) -> None:
+        looks = True
+        while looks:
+            self._work_off()
+            with self._lock:
+                self._idle += 1
+            looks = self._wakes.get()
+            with self._lock:
+                self._idle -= 1
+
+    def _work_off(self) -> None:
+        jobs = self._jobs
+        while jobs:
+            try:
+                job = jobs.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            if jobs:
+                self._wake_one()
+            self._run(job)

@@ -1,0 +1,243 @@
+"""From a work item to what is told to the task hub about it: ``TurnRunner``.
+
+A turn ends in one of three outcomes:
+
+    ``Completed``      the orchestrator went on; its actions are the answer
+    ``GivenBack``      it could not; the item is abandoned, and comes again later
+    ``HistoryNeeded``  nobody here remembers this instance; its history must be read first
+
+A session is used again only if it is beyond doubt that the request continues it.  An engine that
+keeps track of sessions leaves the past events out and states a position, ``count:token``: the
+length of the stored history and the completion token of the turn that it applied last.  Both must
+match.  Where past events are sent, their number must match and the newest events that the session
+consumed must be in their place.  A count alone is no guard: an engine that died may have handed
+out events that it had not stored.
+
+All of it runs on the orchestrator thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import chain
+from time import monotonic
+from typing import Final, TypeAlias
+
+from attrs import define, frozen
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.converter import Converter
+from durableflow.errors import NotRegisteredError
+from durableflow.plugins import PluginSet
+from durableflow.protocol.failures import from_exception, to_message
+from durableflow.protocol.metadata import POSITION
+from durableflow.registry import OrchestratorDefinition, Registry
+from durableflow.replay import Diverged, Session, Turn
+from durableflow.routing import Abandon, Fail, VersionRequest
+from durableflow.settings import Settings
+from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
+
+logger = logging.getLogger(__name__)
+
+NONDETERMINISM: Final = "nondeterminism"
+NO_VERSION: Final = "no-version"
+IDLE_SECONDS: Final = 10.0
+
+# Completing is not confirmed by an event, so its action needs no number of its own.
+_COMPLETION_ID: Final = -1
+
+
+@define(eq=False)
+class TurnJob:
+    """An orchestrator work item.
+
+    Attributes:
+        history: The past events, where they had to be read separately.
+    """
+
+    request: pb.OrchestratorRequest
+    token: str
+    history: list[pb.HistoryEvent] | None = None
+
+    @property
+    def key(self) -> Key:
+        """What sessions are kept by."""
+        return self.request.instanceId, self.request.executionId.value
+
+
+@frozen(eq=False)
+class Completed:
+    """The turn was made."""
+
+    job: TurnJob
+    turn: Turn
+
+    def response(self) -> pb.OrchestratorResponse:
+        """Make the message that completes the work item."""
+        request, turn = self.job.request, self.turn
+        response = pb.OrchestratorResponse(
+            instanceId=request.instanceId, actions=turn.actions, completionToken=self.job.token
+        )
+        if turn.custom_status is not None:
+            response.customStatus.value = turn.custom_status
+        if request.HasField("orchestrationTraceContext"):
+            response.orchestrationTraceContext.CopyFrom(request.orchestrationTraceContext)
+        return response
+
+
+@frozen(eq=False)
+class GivenBack:
+    """The work item is abandoned.
+
+    Attributes:
+        kind: Parks the instance under this heading, with the reason; None: it just comes again.
+    """
+
+    job: TurnJob
+    kind: str | None
+    reason: str
+
+
+@frozen(eq=False)
+class HistoryNeeded:
+    """The work item must be handed in again with its history."""
+
+    job: TurnJob
+
+
+Outcome: TypeAlias = Completed | GivenBack | HistoryNeeded
+
+
+class TurnRunner:
+    """Runs turns, one after another, and keeps the sessions between them."""
+
+    def __init__(
+        self, *, registry: Registry, converter: Converter, plugins: PluginSet, settings: Settings
+    ) -> None:
+        self._registry = registry
+        self._converter = converter
+        self._plugins = plugins
+        self._fail_on_nondeterminism = settings.on_nondeterminism == "fail"
+        self.sessions = SessionCache(
+            most=settings.session_cache_count,
+            most_bytes=settings.session_cache_bytes,
+            idle_seconds=IDLE_SECONDS,
+        )
+
+    def run(self, job: TurnJob) -> Outcome:
+        """Make one turn.  Never raises."""
+        try:
+            return self._run(job)
+        except BaseException as error:
+            # Running an orchestrator.  This thread serves all of them, so nothing that comes out
+            # of one, not even SystemExit, may end it.
+            logger.exception("A turn of instance '%s' broke", job.request.instanceId)
+            return GivenBack(job, None, f"{type(error).__name__}: {error}")
+
+    def _run(self, job: TurnJob) -> Outcome:
+        request = job.request
+        position = request.properties[POSITION].string_value if request.properties else ""
+        kept = self.sessions.take(job.key)
+        if kept is not None and _continues(kept, request, position):
+            past: Sequence[pb.HistoryEvent] = ()
+        else:
+            if kept is not None:
+                kept.session.close()
+            if job.history is None and _lacks_history(request, position):
+                return HistoryNeeded(job)
+            past = request.pastEvents if job.history is None else job.history
+            if position and position.partition(":")[0] != str(len(past)):
+                return GivenBack(job, None, f"{len(past)} past events do not match '{position}'")
+            started = _execution_started(past, request.newEvents)
+            if started is None:
+                return GivenBack(job, None, "the history has no executionStarted event")
+            found = self._resolve(started, job)
+            if not isinstance(found, OrchestratorDefinition):
+                return found
+            kept = KeptSession(self._new_session(found), job.token)
+        return self._turn(job, kept, past, stated=bool(position))
+
+    def _turn(
+        self, job: TurnJob, kept: KeptSession, past: Sequence[pb.HistoryEvent], *, stated: bool
+    ) -> Outcome:
+        session, request = kept.session, job.request
+        start = session.position or len(past)
+        try:
+            turn = session.turn(past, request.newEvents)
+        except BaseException:
+            session.close()
+            raise
+        if isinstance(turn, Diverged):
+            session.close()
+            logger.error("%s", turn.reason)
+            return GivenBack(job, NONDETERMINISM, turn.reason)
+        if turn.finished:
+            session.close()
+        else:
+            kept.token = job.token
+            kept.tail = None if stated else Tail.of(request.newEvents, start)
+            self.sessions.put(job.key, kept, monotonic())
+        return Completed(job, turn)
+
+    def _new_session(self, definition: OrchestratorDefinition) -> Session:
+        return Session(
+            definition,
+            converter=self._converter,
+            registry=self._registry,
+            fail_on_nondeterminism=self._fail_on_nondeterminism,
+        )
+
+    def _resolve(
+        self, started: pb.ExecutionStartedEvent, job: TurnJob
+    ) -> OrchestratorDefinition | Completed | GivenBack:
+        """Find the function that runs an instance, for as long as its session lives."""
+        name = started.name
+        version = started.version.value or None
+        answer = self._plugins.resolve_version(
+            VersionRequest(name, version, job.request.instanceId),
+            self._registry.orchestrator_versions(name),
+        )
+        if isinstance(answer, Fail):
+            return Completed(job, _failure(answer.reason))
+        if isinstance(answer, Abandon):
+            return self._park(job, answer.reason)
+        definition = self._registry.find_orchestrator(name, answer.version)
+        if definition is None:
+            return self._park(
+                job, f"The routing chose version {answer.version!r} of '{name}', which is not here."
+            )
+        return definition
+
+    def _park(self, job: TurnJob, reason: str) -> GivenBack:
+        logger.warning("Instance '%s' waits: %s", job.request.instanceId, reason)
+        return GivenBack(job, NO_VERSION, reason)
+
+
+def _continues(kept: KeptSession, request: pb.OrchestratorRequest, position: str) -> bool:
+    if position:
+        return position == f"{kept.session.position}:{kept.token}"
+    past = request.pastEvents
+    return kept.tail is not None and len(past) == kept.session.position and kept.tail.is_in(past)
+
+
+def _lacks_history(request: pb.OrchestratorRequest, position: str) -> bool:
+    if position:
+        return not position.startswith("0:") and not request.pastEvents
+    return request.requiresHistoryStreaming
+
+
+def _execution_started(
+    past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
+) -> pb.ExecutionStartedEvent | None:
+    events = chain(past, new)
+    return next((e.executionStarted for e in events if e.HasField("executionStarted")), None)
+
+
+def _failure(reason: str) -> Turn:
+    action = pb.OrchestratorAction(id=_COMPLETION_ID)
+    complete = action.completeOrchestration
+    complete.orchestrationStatus = pb.ORCHESTRATION_STATUS_FAILED
+    failure = from_exception(NotRegisteredError(reason), non_retriable=True)
+    complete.failureDetails.CopyFrom(to_message(failure))
+    return Turn(actions=[action], custom_status=None, finished=True)

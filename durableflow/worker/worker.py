@@ -1,0 +1,200 @@
+"""The worker's life: start, serve, drain, stop.  ``Worker`` puts the parts together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from attrs import define, field
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.converter import Converter
+from durableflow.hub.loop import HubLoop
+from durableflow.hub.port import TaskHub
+from durableflow.plugins import PluginSet
+from durableflow.registry import Registry
+from durableflow.settings import Settings
+from durableflow.worker.activities import Activities
+from durableflow.worker.activity_runner import ActivityRunner
+from durableflow.worker.completions import Completions
+from durableflow.worker.orchestrations import Orchestrations, TurnLimits
+from durableflow.worker.stream import WorkItemLoop
+from durableflow.worker.turns import TurnRunner
+from durableflow.worker.work_items import (
+    SESSIONS_METADATA,
+    new_worker_instance_id,
+    work_items_request,
+)
+
+logger = logging.getLogger(__name__)
+
+_CANCEL_SECONDS: Final = 1.0
+_GIVE_BACK_SECONDS: Final = 2.0
+
+
+@define(kw_only=True, eq=False)
+class Worker:
+    """Serves one task hub with the functions of one app, once.
+
+    It can be made on any thread; its methods run on the hub loop.
+
+    Attributes:
+        hub: Open already, and open until the worker has stopped.
+        app_loop: Returns the loop that async activities run on; asked when there is one to run.
+        app: The ``App``, for activities and plugins.
+        state: What the app's lifespan yielded, for activities.
+        limits: How long one orchestrator turn may take.
+    """
+
+    hub: TaskHub
+    hub_loop: HubLoop
+    app_loop: Callable[[], asyncio.AbstractEventLoop]
+    registry: Registry
+    converter: Converter
+    plugins: PluginSet
+    settings: Settings
+    app: Any
+    state: Any = None
+    limits: TurnLimits = field(factory=TurnLimits)
+    instance_id: str = field(factory=new_worker_instance_id, init=False)
+    failure: str | None = field(default=None, init=False)
+    _failed: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _settled: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _stopped: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _draining: bool = field(default=False, init=False)
+    _unknown_kinds: set[str] = field(factory=set, init=False)
+    _completions: Completions = field(init=False)
+    _orchestrations: Orchestrations = field(init=False)
+    _activities: Activities = field(init=False)
+    _stream: WorkItemLoop = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        loop = self.hub_loop.loop
+        self._completions = Completions(self._check_settled)
+        self._orchestrations = Orchestrations(
+            self.hub,
+            self._completions,
+            loop,
+            new_runner=self._new_turn_runner,
+            limits=self.limits,
+            on_failure=self._fail,
+        )
+        self._activities = Activities(
+            self.hub,
+            self._completions,
+            loop,
+            runner=ActivityRunner(
+                registry=self.registry, converter=self.converter, app=self.app, state=self.state
+            ),
+            app_loop=self.app_loop,
+            most=self.settings.max_concurrent_activities,
+        )
+        self._stream = WorkItemLoop(
+            self.hub,
+            request=self._request,
+            metadata=SESSIONS_METADATA,
+            on_item=self._dispatch,
+            on_lost=self._orchestrations.drop_sessions,
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether work items can come right now."""
+        return self._stream.is_ready and not self._draining and self.failure is None
+
+    async def wait_ready(self) -> None:
+        """Return as soon as work items can come."""
+        await self._stream.wait_ready()
+
+    async def wait_failed(self) -> str:
+        """Return, with the reason, when the worker cannot go on; the process should then end."""
+        await self._failed.wait()
+        return self.failure or ""
+
+    async def start(self) -> None:
+        """Begin to serve.  Connecting goes on in the background, for as long as it takes."""
+        self._orchestrations.start()
+        self._stream.start()
+        try:
+            await asyncio.to_thread(self.plugins.worker_started, self.app, self.hub.description)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def drain(self, seconds: float) -> None:
+        """Take nothing new on, finish what runs, give back what has not ended in time, and stop.
+
+        Args:
+            seconds: How long to wait for what runs.
+        """
+        if self._draining:
+            await self._stopped.wait()
+            return
+        self._draining = True
+        try:
+            await asyncio.to_thread(self.plugins.worker_stopping, self.app)
+        finally:
+            await self._stream.stop()
+            self._check_settled()
+            await _wait(self._settled, seconds)
+            await self._end()
+
+    async def stop(self) -> None:
+        """Stop at once, also when a drain is under way: what runs is given back."""
+        self._settled.set()
+        await self.drain(0)
+
+    async def _end(self) -> None:
+        self._orchestrations.abandon_rest()
+        await self._activities.abandon_rest(_CANCEL_SECONDS)
+        self._settled.clear()
+        self._check_settled()
+        await _wait(self._settled, _GIVE_BACK_SECONDS)
+        self._completions.cancel()
+        self._activities.close()
+        await self._orchestrations.close(_CANCEL_SECONDS)
+        self._stopped.set()
+
+    def _check_settled(self) -> None:
+        parts = (self._completions, self._orchestrations, self._activities)
+        if self._draining and not any(part.outstanding for part in parts):
+            self._settled.set()
+
+    def _fail(self, reason: str) -> None:
+        logger.critical("This worker gives up: %s", reason)
+        self.failure = reason
+        self._failed.set()
+
+    def _request(self) -> pb.GetWorkItemsRequest:
+        return work_items_request(
+            self.instance_id,
+            registry=self.registry,
+            plugins=self.plugins,
+            settings=self.settings,
+        )
+
+    def _new_turn_runner(self) -> TurnRunner:
+        return TurnRunner(
+            registry=self.registry,
+            converter=self.converter,
+            plugins=self.plugins,
+            settings=self.settings,
+        )
+
+    def _dispatch(self, item: pb.WorkItem) -> None:
+        kind = item.WhichOneof("request")
+        if kind == "activityRequest":
+            self._activities.dispatch(item.activityRequest, item.completionToken)
+        elif kind == "orchestratorRequest":
+            self._orchestrations.dispatch(item.orchestratorRequest, item.completionToken)
+        elif kind != "healthPing" and str(kind) not in self._unknown_kinds:
+            self._unknown_kinds.add(str(kind))
+            logger.error("This worker cannot run work items of the kind '%s'.", kind)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
