@@ -20,12 +20,12 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv with everything that the other targets need
 
-$(READY): setup.cfg pyproject.toml durableflow_blob/pyproject.toml
+$(READY): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@echo "Setting up $(VENV) (once) …"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(PY) -m pip install --quiet --editable ./durableflow_blob --editable '.[test,docs,bench]'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,docs,bench]'
 	@touch $@
 
 run: $(READY) ## run the main job: hash this repository's files, surviving a kill half-way
