@@ -15,10 +15,12 @@ Rules for both sides:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeAlias
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.hub.address import TaskHubAddress
+from durableflow.hub.options import HubOptions
 from durableflow.protocol.metadata import Metadata
 
 
@@ -121,3 +123,7 @@ class WorkItemStream(Protocol):
 
     def cancel(self) -> None:
         """End the stream.  Idempotent; safe while another task iterates."""
+
+
+TaskHubFactory: TypeAlias = Callable[[TaskHubAddress, HubOptions], TaskHub]
+"""Makes the task hub of an address, not opened yet; plugins bring them by scheme."""

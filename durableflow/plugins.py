@@ -1,0 +1,215 @@
+"""PluginSet: one pluggy manager per app, behind typed methods; nobody else calls hooks."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import traceback
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+from durableflow import hookspecs
+from durableflow.errors import PluginError
+from durableflow.routing import Abandon, Fail, Resolution, Run, VersionRequest
+
+if TYPE_CHECKING:
+    import cattrs
+
+    from durableflow.hub.port import TaskHubFactory
+
+_HOOKS: Final = tuple(
+    name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")
+)
+
+
+class PluginSet:
+    """The active plugins of one app.
+
+    An exception that comes out of a plugin gets a note that names the plugin.
+    """
+
+    def __init__(self) -> None:
+        self._manager = _new_manager()
+        # A hook that nobody implements costs one look-up here.
+        self._implemented: set[str] = set()
+        self._app: object | None = None
+
+    def register(self, plugin: object, name: str | None = None) -> None:
+        """Make a plugin active; those registered last are asked first.
+
+        Args:
+            plugin: An object, or a module, with ``hookimpl`` functions.
+            name: What errors call it; its class unless given.
+
+        Raises:
+            PluginError: it is active already, or does not fit the hooks that it implements.
+        """
+        if self._manager.is_registered(plugin):
+            raise PluginError(f"The plugin {plugin!r} is registered already.")
+        if name is not None and self._manager.has_plugin(name):
+            raise PluginError(f"Another plugin is registered under the name '{name}'.")
+        name = name or self._free_name(plugin)
+        implemented = _check(plugin, name)
+        try:
+            self._manager.register(plugin, name)
+        except Exception as error:  # init_app has run, if this app is there already
+            error.add_note(f"This came from the durableflow plugin '{name}'.")
+            self._manager.unregister(plugin)
+            raise
+        self._implemented |= implemented
+
+    def init_app(self, app: object) -> None:
+        """Introduce the app to its plugins, once; those registered later meet it then."""
+        if self._app is None:
+            self._app = app
+            self._manager.hook.init_app.call_historic(kwargs={"app": app})
+
+    def configure_converter(self, converter: cattrs.Converter) -> None:
+        """Let every plugin change the converter."""
+        self._call("configure_converter", converter=converter)
+
+    def task_hub_factories(self, app: object) -> dict[str, TaskHubFactory]:
+        """Collect the engines that plugins offer, by scheme.
+
+        Raises:
+            PluginError: two plugins offer one scheme.
+        """
+        factories: dict[str, TaskHubFactory] = {}
+        for offered in self._call("register_task_hubs", app=app) or ():
+            for scheme, factory in offered.items():
+                if scheme in factories:
+                    raise PluginError(
+                        f"Two plugins serve task hubs of the scheme '{scheme}'. Those that serve "
+                        f"any are {self._implementers('register_task_hubs')}; leave one out."
+                    )
+                factories[scheme] = factory
+        return factories
+
+    def resolve_start_version(
+        self, name: str, requested: str | None, parent_version: str | None
+    ) -> str | None:
+        """Return the version to stamp on a new instance; None for none.
+
+        Raises:
+            PluginError: a plugin answered something else.
+        """
+        version = self._call(
+            "resolve_start_version",
+            name=name,
+            requested=requested,
+            parent_version=parent_version,
+        )
+        if version is not None and not isinstance(version, str):
+            raise self._wrong_answer("resolve_start_version", version, "text or None")
+        return version or None
+
+    def resolve_version(
+        self, request: VersionRequest, available: tuple[str | None, ...]
+    ) -> Resolution:
+        """Return which function runs an instance; where no plugin answers, it waits.
+
+        Raises:
+            PluginError: a plugin answered something else.
+        """
+        answer = self._call("resolve_version", request=request, available=available)
+        if answer is None:
+            return Abandon(f"No plugin resolved a version for orchestrator '{request.name}'.")
+        if not isinstance(answer, Run | Abandon | Fail):
+            raise self._wrong_answer("resolve_version", answer, "Run, Abandon or Fail")
+        return answer
+
+    def work_item_versions(self, name: str, available: tuple[str | None, ...]) -> tuple[str, ...]:
+        """Return the versions of an orchestrator to ask the engine for; empty for all."""
+        return tuple(self._call("work_item_versions", name=name, available=available) or ())
+
+    def worker_started(self, app: object, hub_description: str) -> None:
+        """Tell that a worker takes work."""
+        self._call("worker_started", app=app, hub_description=hub_description)
+
+    def worker_stopping(self, app: object) -> None:
+        """Tell that a worker takes no more work."""
+        self._call("worker_stopping", app=app)
+
+    def _call(self, hook: str, **arguments: Any) -> Any:
+        if hook not in self._implemented:
+            return None
+        try:
+            return getattr(self._manager.hook, hook)(**arguments)
+        except Exception as error:  # whatever a plugin raises goes on, with its name
+            self._name_culprit(error, hook)
+            raise
+
+    def _name_culprit(self, error: Exception, hook: str) -> None:
+        """Note which plugin an error comes from: pluggy does not say."""
+        names = {
+            getattr(implementation.function, "__code__", None): implementation.plugin_name
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls()
+        }
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if frame.f_code in names:
+                error.add_note(
+                    f"This came from the durableflow plugin '{names[frame.f_code]}', hook {hook}."
+                )
+                return
+
+    def _implementers(self, hook: str) -> str:
+        implementations = getattr(self._manager.hook, hook).get_hookimpls()
+        return ", ".join(f"'{implementation.plugin_name}'" for implementation in implementations)
+
+    def _wrong_answer(self, hook: str, answer: object, expected: str) -> PluginError:
+        return PluginError(
+            f"A plugin answered {hook} with {answer!r} instead of {expected}. "
+            f"This hook is implemented by {self._implementers(hook)}."
+        )
+
+    def _free_name(self, plugin: object) -> str:
+        name = _name_of(plugin)
+        if not self._manager.has_plugin(name):
+            return name
+        numbered = (f"{name} #{number}" for number in itertools.count(2))
+        return next(n for n in numbered if not self._manager.has_plugin(n))
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _name_of(plugin: object) -> str:
+    if isinstance(plugin, ModuleType):
+        return plugin.__name__
+    return f"{type(plugin).__module__}.{type(plugin).__qualname__}"
+
+
+def _check(plugin: object, name: str) -> set[str]:
+    """Try a plugin on a manager of its own; return the hooks that it implements."""
+    if inspect.isclass(plugin):
+        raise PluginError(
+            f"'{plugin.__qualname__}' is a class; a plugin is an object, which can have settings. "
+            f"Write {plugin.__name__}(...)."
+        )
+    trial = _new_manager()
+    try:
+        trial.register(plugin, name)
+        trial.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(
+            f"The plugin '{name}' does not fit: {error} The hooks are {', '.join(_HOOKS)}."
+        ) from error
+    callers = trial.get_hookcallers(plugin) or []
+    if not callers:
+        raise PluginError(
+            f"The plugin '{name}' implements no hook. Mark its methods with "
+            f"@durableflow.hookimpl; the hooks are {', '.join(_HOOKS)}."
+        )
+    for caller in callers:
+        function = caller.get_hookimpls()[0].function
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise PluginError(
+                f"The plugin '{name}' implements {caller.name} by `async def`. Hooks are plain "
+                "functions: a coroutine would be taken for an answer."
+            )
+    return {caller.name for caller in callers}

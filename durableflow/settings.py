@@ -1,0 +1,294 @@
+"""Settings: from arguments, the environment and ``durableflow.toml``, each with its origin."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import stat
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict
+
+import attrs
+
+from durableflow.errors import SettingsError
+
+FILE_NAME: Final = "durableflow.toml"
+PREFIX: Final = "DURABLEFLOW_"
+
+OnNondeterminism: TypeAlias = Literal["park", "fail"]
+Synchronous: TypeAlias = Literal["full", "normal"]
+
+
+class _Kind(Protocol):
+    """What a setting takes."""
+
+    @property
+    def expected(self) -> str:
+        """For people: "must be …"."""
+
+    def read(self, value: Any) -> Any:
+        """Return the value as the setting has it, or None if it does not fit."""
+
+    def parse(self, text: str) -> Any:
+        """The same for the text of an environment variable."""
+
+
+@attrs.frozen
+class _Text:
+    expected: str
+
+    def read(self, value: Any) -> str | None:
+        return value if isinstance(value, str) and value else None
+
+    parse = read
+
+
+@attrs.frozen
+class _Choice:
+    options: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return " or ".join(f'"{option}"' for option in self.options)
+
+    def read(self, value: Any) -> str | None:
+        return value if isinstance(value, str) and value in self.options else None
+
+    def parse(self, text: str) -> str | None:
+        return self.read(text.strip().lower())
+
+
+@attrs.frozen
+class _Whole:
+    least: int
+
+    @property
+    def expected(self) -> str:
+        return f"a whole number of at least {self.least}"
+
+    def read(self, value: Any) -> int | None:
+        fits = isinstance(value, int) and not isinstance(value, bool) and value >= self.least
+        return value if fits else None
+
+    def parse(self, text: str) -> int | None:
+        try:
+            return self.read(int(text))
+        except ValueError:
+            return None
+
+
+@attrs.frozen
+class _Seconds:
+    expected = "a number of seconds of at least 0"
+
+    def read(self, value: Any) -> float | None:
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return None
+        return float(value) if math.isfinite(value) and value >= 0 else None
+
+    def parse(self, text: str) -> float | None:
+        try:
+            return self.read(float(text))
+        except ValueError:
+            return None
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How an app runs.
+
+    Attributes:
+        task_hub: The task-hub address.
+        root: The folder that relative files belong to, absolute.
+        on_nondeterminism: ``park`` sets an instance aside whose code no longer does what its
+            history says, until fixed code arrives; ``fail`` fails it.
+        max_concurrent_activities: How many activities one worker runs at a time.
+        max_concurrent_orchestrations: How many orchestrator turns one worker holds at a time.
+        drain_timeout_seconds: How long a stopping worker waits for running activities.
+        session_cache_count: How many suspended orchestrations a worker keeps in memory.
+        session_cache_bytes: How large their histories may be together.
+        synchronous: ``full`` survives a loss of power; ``normal`` may then lose the last moments.
+        max_message_bytes: The largest message accepted over gRPC.
+        origins: Where each setting comes from: ``argument``, ``environment DURABLEFLOW_…``,
+            ``durableflow.toml (/its/path)`` or ``default``.
+        hidden: Sentences for the banner: what arguments hide.
+        warnings: Sentences for the banner: what else looks wrong.
+    """
+
+    task_hub: str
+    root: Path
+    on_nondeterminism: OnNondeterminism = "park"
+    max_concurrent_activities: int = 100
+    max_concurrent_orchestrations: int = 500
+    drain_timeout_seconds: float = 30.0
+    session_cache_count: int = 500
+    session_cache_bytes: int = 64 * 1024 * 1024
+    synchronous: Synchronous = "full"
+    max_message_bytes: int = 64 * 1024 * 1024
+    origins: Mapping[str, str] = attrs.field(factory=dict)
+    hidden: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class SettingArguments(TypedDict, total=False):
+    """The settings that ``App`` takes as arguments; None stands for not given."""
+
+    task_hub: str | None
+    on_nondeterminism: OnNondeterminism | None
+    max_concurrent_activities: int | None
+    max_concurrent_orchestrations: int | None
+    drain_timeout_seconds: float | timedelta | None
+    session_cache_count: int | None
+    session_cache_bytes: int | None
+    synchronous: Synchronous | None
+    max_message_bytes: int | None
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "task_hub": _Text("a task-hub address, such as sqlite:///orders.db"),
+    "on_nondeterminism": _Choice(("park", "fail")),
+    "max_concurrent_activities": _Whole(1),
+    "max_concurrent_orchestrations": _Whole(1),
+    "drain_timeout_seconds": _Seconds(),
+    "session_cache_count": _Whole(0),
+    "session_cache_bytes": _Whole(0),
+    "synchronous": _Choice(("full", "normal")),
+    "max_message_bytes": _Whole(64 * 1024),
+}
+
+
+def load_settings(
+    *, app_name: str, root: Path, arguments: Mapping[str, Any], environ: Mapping[str, str]
+) -> Settings:
+    """Put the settings together: arguments over the environment over the file over defaults.
+
+    Args:
+        app_name: Names the embedded engine's file where nothing else is said.
+        root: Absolute; where ``durableflow.toml`` is read, if it is there.
+        arguments: By name; None stands for not given.
+        environ: ``DURABLEFLOW_<NAME>``; empty text stands for not given.
+
+    Raises:
+        SettingsError: a setting is unknown or does not fit, or the file cannot be read.
+    """
+    path = root / FILE_NAME
+    given = {name: value for name, value in arguments.items() if value is not None}
+    _refuse_unknown(given, "argument")
+    from_arguments = {name: _read(name, value, "argument") for name, value in given.items()}
+    from_environment = dict(_from_environment(environ))
+    from_file = _from_file(path)
+    values: dict[str, Any] = {"task_hub": f"sqlite:///{app_name}.db"}
+    origins = dict.fromkeys(_KINDS, "default")
+    for source, found in (
+        (f"{FILE_NAME} ({path})", from_file),
+        ("environment {}", from_environment),
+        ("argument", from_arguments),
+    ):
+        values |= found
+        origins |= {name: source.format(_variable(name)) for name in found}
+    return Settings(
+        **values,
+        root=root,
+        origins=origins,
+        hidden=tuple(
+            f"{name} given as an argument hides {_variable(name)} of the environment."
+            for name, value in from_environment.items()
+            if name in from_arguments and from_arguments[name] != value
+        ),
+        warnings=(*_unknown_variables(environ), *_loose_permissions(path)),
+    )
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _read(name: str, value: Any, origin: str) -> Any:
+    return _fitting(name, _KINDS[name].read(value), value, origin)
+
+
+def _fitting(name: str, fitting: Any, value: Any, origin: str) -> Any:
+    if fitting is None:
+        raise SettingsError(
+            f"The setting {name} must be {_KINDS[name].expected}, not {value!r} ({origin})."
+        )
+    return fitting
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
+    for name, kind in _KINDS.items():
+        text = environ.get(_variable(name))
+        if text:
+            origin = f"environment {_variable(name)}"
+            yield name, _fitting(name, kind.parse(text), text, origin)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # of TOML, or of its encoding
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    if "plugins" in table:
+        raise SettingsError(
+            f"{path} configures {_plugin_tables(table['plugins'])}, but this version takes no "
+            "plugins from files. Remove the table and pass the plugin: App(plugins=[...])."
+        )
+    _refuse_unknown(table, str(path))
+    return {name: _read(name, value, str(path)) for name, value in table.items()}
+
+
+def _plugin_tables(table: Any) -> str:
+    names = list(table) if isinstance(table, dict) else []
+    return ", ".join(f"[plugins.{name}]" for name in names) or "[plugins]"
+
+
+def _refuse_unknown(names: Iterable[str], origin: str) -> None:
+    for name in names:
+        if name not in _KINDS:
+            raise SettingsError(
+                f"There is no setting {name!r} ({origin})."
+                f"{_suggestion(name, _KINDS)} The settings are: {', '.join(_KINDS)}."
+            )
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    known = [_variable(name) for name in _KINDS]
+    for variable in sorted(environ):
+        if variable.startswith(PREFIX) and variable not in known:
+            yield f"{variable} of the environment is no setting and was ignored." + _suggestion(
+                variable, known
+            )
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _loose_permissions(path: Path) -> Iterator[str]:
+    """Warn of a file by which other people could change what runs here."""
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if os.name != "posix":
+        return
+    others = status.st_mode & stat.S_IWOTH
+    # A group of the user's own, as many systems give to everyone, is no other people.
+    group = status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid()
+    if others or group or status.st_uid not in (0, os.geteuid()):
+        yield (
+            f"{path} may be written by others, who could send your work to another task hub. "
+            f"Run: chmod go-w {path}"
+        )
