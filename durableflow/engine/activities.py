@@ -1,0 +1,254 @@
+"""Activities: handed out once committed, answered once, handed out again when a worker is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine import transitions
+from durableflow.engine.clock import Clock
+from durableflow.engine.committer import PAIRING, RECORDING, Committer
+from durableflow.engine.delivery import Delivery
+from durableflow.engine.filters import QueueKey
+from durableflow.engine.jobs import JobThread
+from durableflow.engine.resident import Resident
+from durableflow.engine.store import Reader
+from durableflow.engine.stream import Stream
+from durableflow.engine.suspects import Suspects
+from durableflow.engine.transitions import Outcome
+from durableflow.engine.turns import Turns, backoff_seconds
+
+# A worker that comes back within this many seconds keeps its activities.
+RECONNECT_GRACE: Final = 10.0
+
+
+@define(slots=True, eq=False)
+class ActivityWork:
+    """One scheduling of an activity that has no answer yet.
+
+    Attributes:
+        item: The work item while it was never handed out; afterwards it is read from disk.
+        stream: Who holds it.
+        withdrawn_by: It is not wanted any more (its instance ended).
+    """
+
+    row: int
+    task_id: int
+    resident: Resident
+    key: QueueKey
+    sender: Callable[[ActivityWork, Stream], None]
+    item: pb.WorkItem | None = None
+    stream: Stream | None = None
+    abandons: int = 0
+    wake: asyncio.TimerHandle | None = None
+    dropped: bool = False
+
+    @property
+    def preferred(self) -> Stream | None:
+        """Any stream is as good as any other."""
+        return None
+
+    def withdrawn(self) -> bool:
+        """It is not wanted any more."""
+        return self.dropped or self.stream is not None
+
+    def send(self, stream: Stream) -> None:
+        """Hand it out."""
+        self.sender(self, stream)
+
+
+class Activities:
+    """The outstanding activities of all instances, by row."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        committer: Committer,
+        delivery: Delivery,
+        suspects: Suspects,
+        jobs: JobThread,
+        reader: Reader,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._committer = committer
+        self._delivery = delivery
+        self._suspects = suspects
+        self._jobs = jobs
+        self._reader = reader
+        self._by_row: dict[int, ActivityWork] = {}
+        self._orphans: dict[str, dict[int, ActivityWork]] = {}
+        self._sends: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        self._stopped = True
+        for send in self._sends:
+            send.cancel()
+
+    def work(self, row: int) -> ActivityWork | None:
+        """An outstanding activity."""
+        return self._by_row.get(row)
+
+    def start(self, resident: Resident, outcome: Outcome) -> None:
+        """Offer the activities of a committed turn."""
+        for activity in outcome.activities:
+            if activity.row in resident.instance.activities:
+                request = activity.item.activityRequest
+                self._add(resident, activity.row, request, activity.item)
+
+    def restore(self, resident: Resident, row: int, request: pb.ActivityRequest) -> None:
+        """Offer an activity that was outstanding when the file was last closed."""
+        self._add(resident, row, request, None)
+
+    def offer(self, work: ActivityWork) -> None:
+        """Offer an activity, unless it is held back."""
+        if not (work.dropped or work.stream or work.wake or self._suspects.holds(work.row)):
+            self._delivery.offer(work)
+
+    async def complete(self, response: pb.ActivityResponse, turns: Turns) -> None:
+        """Take an activity's answer; the first one for an outstanding row wins."""
+        work = self._of_token(response.completionToken)
+        if work is None:
+            return
+        resident = work.resident
+        held = resident.session is not None and resident.session.is_open
+        writes = self._committer.writes(resident, delay=PAIRING if held else 0.0)
+        self._end(work)
+        writes.activities_gone.append(work.row)
+        if not resident.instance.is_terminal:
+            event = transitions.task_result(work.task_id, response, self._clock.now())
+            turns.add_message(resident, event, delay=PAIRING if held else 0.0)
+        barrier = self._committer.barrier(resident, hurry=False)
+        if barrier is not None:
+            await barrier
+
+    async def abandon(self, token: str) -> None:
+        """Take an activity back; it is offered again after a growing delay."""
+        work = self._of_token(token)
+        if work is None or work.stream is None:
+            return
+        self._release(work)
+        work.abandons += 1
+        work.wake = self._loop.call_later(backoff_seconds(work.abandons), self._wake, work)
+
+    def drop(self, resident: Resident) -> None:
+        """Forget every outstanding activity of an instance that ended."""
+        for row in list(resident.instance.activities):
+            work = self._by_row.get(row)
+            if work is None:
+                del resident.instance.activities[row]
+            else:
+                self._end(work)
+
+    def joined(self, stream: Stream) -> None:
+        """Give a worker that came back what it still runs."""
+        for work in self._orphans.pop(stream.worker_id, {}).values():
+            if not work.dropped and work.row in self._by_row:
+                work.stream = stream
+                stream.activities[work.row] = work
+
+    def lost(self, stream: Stream) -> None:
+        """A stream ended; what it holds waits for its worker for a while."""
+        held, stream.activities = stream.activities, {}
+        if not held or self._stopped:
+            return
+        if not stream.worker_id:
+            self._give_up(held, suspicious=False)
+            return
+        self._orphans.setdefault(stream.worker_id, {}).update(held)
+        self._loop.call_later(RECONNECT_GRACE, self._worker_gone, stream.worker_id, held)
+
+    def _add(
+        self, resident: Resident, row: int, request: pb.ActivityRequest, item: pb.WorkItem | None
+    ) -> None:
+        key: QueueKey = ("activity", request.name, request.version.value)
+        work = ActivityWork(row, request.taskId, resident, key, self._send, item)
+        self._by_row[row] = work
+        self.offer(work)
+
+    def _of_token(self, token: str) -> ActivityWork | None:
+        row, _, execution_id = token.partition(".")
+        work = self._by_row.get(int(row)) if row.isdecimal() else None
+        if work is None or work.resident.instance.execution_id != execution_id:
+            return None
+        return work
+
+    def _end(self, work: ActivityWork) -> None:
+        work.dropped = True
+        stream = work.stream
+        if work.wake is not None:
+            work.wake.cancel()
+        self._release(work)
+        del self._by_row[work.row]
+        work.resident.instance.activities.pop(work.row, None)
+        if stream is not None:
+            self._delivery.pull(stream)
+
+    def _release(self, work: ActivityWork) -> None:
+        stream, work.stream = work.stream, None
+        if stream is None:
+            return
+        stream.activities.pop(work.row, None)
+        writes = self._committer.writes(work.resident, delay=RECORDING)
+        if writes.dispatched.pop(work.row, None) is None:
+            writes.returned.append(work.row)
+        self._suspects.finished(work.row)
+
+    def _wake(self, work: ActivityWork) -> None:
+        work.wake = None
+        self.offer(work)
+
+    def _worker_gone(self, worker_id: str, held: dict[int, ActivityWork]) -> None:
+        orphans = self._orphans.get(worker_id, {})
+        mine = {row: work for row, work in held.items() if orphans.pop(row, None) is not None}
+        if not orphans:
+            self._orphans.pop(worker_id, None)
+        self._give_up(mine, suspicious=True)
+
+    def _give_up(self, held: dict[int, ActivityWork], *, suspicious: bool) -> None:
+        for work in held.values():
+            if suspicious and not work.dropped:
+                self._suspects.worker_died(work.row)
+            work.stream = None
+            self.offer(work)
+
+    def _send(self, work: ActivityWork, stream: Stream) -> None:
+        work.stream = stream
+        stream.activities[work.row] = work
+        vigilant = self._suspects.vigilant
+        writes = self._committer.writes(work.resident, delay=0.0 if vigilant else RECORDING)
+        writes.dispatched[work.row] = self._suspects.record(work.row)
+        item, work.item = work.item, None
+        if item is None or vigilant:
+            task = self._loop.create_task(self._send_later(work, stream, item))
+            self._sends.add(task)
+            task.add_done_callback(self._sends.discard)
+        else:
+            self._push(work, stream, item)
+
+    async def _send_later(
+        self, work: ActivityWork, stream: Stream, item: pb.WorkItem | None
+    ) -> None:
+        """Push an item once it is read, or once its dispatch is recorded."""
+        if item is None:
+            request = await self._jobs.submit(self._reader.activity, work.row)
+            if request is None:
+                return
+            item = pb.WorkItem(activityRequest=pb.ActivityRequest.FromString(request))
+        if self._suspects.vigilant:
+            barrier = self._committer.barrier(work.resident)
+            if barrier is not None:
+                await barrier
+        if work.stream is stream:
+            self._push(work, stream, item)
+
+    def _push(self, work: ActivityWork, stream: Stream, item: pb.WorkItem) -> None:
+        item.completionToken = f"{work.row}.{work.resident.instance.execution_id}"
+        stream.push(item)

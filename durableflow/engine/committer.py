@@ -1,0 +1,225 @@
+"""Group commit: everything that is due goes to the store in one transaction, one at a time.
+
+    held (due later)                        due now
+    ----------------                        -------
+    an activity's result whose turn runs    the outcome of a turn
+      in process: at most 2 ms (pairing)    a client's request
+    the record of a dispatch: 20 ms         whatever a reply waits for
+
+What is held is committed with the next due write *of the same instance*, so that a sequential step
+costs one commit.  Replies and effects wait for the commit that covers them; nothing is reordered
+within an instance.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from durableflow.engine.batch import Batch
+from durableflow.engine.jobs import JobThread
+from durableflow.engine.resident import Resident, Writes
+from durableflow.engine.rows import changed_row, created_row
+from durableflow.errors import StorageError
+
+# How long an activity's result may wait for the turn that it triggers, in seconds.
+PAIRING: Final = 0.002
+# How long the record of a dispatch may wait; most work is back before, and then costs nothing.
+RECORDING: Final = 0.020
+
+
+class Target(Protocol):
+    """Where batches go: the store."""
+
+    def write(self, batch: Batch) -> None: ...
+
+
+class Committer:
+    """Collects writes on the hub loop and has the committer thread write them."""
+
+    def __init__(
+        self,
+        jobs: JobThread,
+        store: Target,
+        *,
+        on_settled: Callable[[Resident], None],
+        on_failed: Callable[[StorageError], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._jobs = jobs
+        self._store = store
+        self._on_settled = on_settled
+        self._on_failed = on_failed
+        self._pending: dict[Resident, Writes] = {}
+        self._meta: dict[str, object] = {}
+        self._committing: list[tuple[Resident, Writes]] = []
+        self._busy = False
+        self._scheduled = False
+        self._sweep: asyncio.TimerHandle | None = None
+        self._flushes: list[asyncio.Future[None]] = []
+        self._stopped = False
+
+    def writes(self, resident: Resident, *, delay: float = 0.0) -> Writes:
+        """The writes to add to for this instance, due within ``delay`` seconds."""
+        writes = resident.pending
+        if writes is None:
+            writes = resident.pending = Writes()
+            self._pending[resident] = writes
+        if delay and not writes.linked:
+            due = self._loop.time() + delay
+            if due < writes.due:
+                writes.due = due
+                self._sweep_at(due)
+        elif writes.due:
+            writes.due = 0.0
+            self._kick()
+        return writes
+
+    def put_meta(self, name: str, value: object) -> None:
+        """Change one of the hub's own facts with the next commit."""
+        self._meta[name] = value
+        self._kick()
+
+    def barrier(self, resident: Resident, *, hurry: bool = True) -> asyncio.Future[None] | None:
+        """What to wait for until everything known of this instance is committed.
+
+        Args:
+            hurry: Also end a hold.
+
+        Returns:
+            None if everything is committed; else a future, which fails if the commit does.
+        """
+        writes = resident.pending
+        if writes is None:
+            writes = resident.committing
+            if writes is None:
+                return None
+        elif hurry and writes.due:
+            writes.due = 0.0
+            self._kick()
+        future: asyncio.Future[None] = self._loop.create_future()
+        writes.waiters.append(future)
+        return future
+
+    async def flush(self) -> None:
+        """Wait until everything known now is committed."""
+        while (self._pending or self._busy or self._meta) and not self._stopped:
+            for writes in self._pending.values():
+                writes.due = 0.0
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._flushes.append(future)
+            self._kick()
+            await future
+
+    def stop(self, error: Exception) -> None:
+        """Drop everything that is not committed and fail whoever waits for it.
+
+        The waiters get ``error``.  Nothing can be added afterwards.
+        """
+        self._stopped = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        writes = [*self._pending.values(), *(w for _, w in self._committing)]
+        self._pending.clear()
+        self._committing.clear()
+        for future in [f for w in writes for f in w.waiters] + self._flushes:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # a caller that left must not make asyncio complain
+
+    def _kick(self) -> None:
+        if not (self._busy or self._scheduled or self._stopped):
+            self._scheduled = True
+            self._loop.call_soon(self._start)
+
+    def _sweep_at(self, due: float) -> None:
+        sweep = self._sweep
+        if sweep is None or sweep.when() > due:
+            if sweep is not None:
+                sweep.cancel()
+            self._sweep = self._loop.call_at(due, self._swept)
+
+    def _swept(self) -> None:
+        self._sweep = None
+        self._kick()
+
+    def _start(self) -> None:
+        self._scheduled = False
+        if self._busy or self._stopped:
+            return
+        now = self._loop.time()
+        due = [(r, w) for r, w in self._pending.items() if w.due <= now]
+        rest = [w.due for w in self._pending.values() if w.due > now]
+        if rest:
+            self._sweep_at(max(min(rest), now))
+        if not due and not self._meta:
+            self._wake_flushes()
+            return
+        batch = Batch(meta=list(self._meta.items()))
+        self._meta.clear()
+        for resident, writes in due:
+            del self._pending[resident]
+            resident.pending = None
+            resident.committing = writes
+            _collect(batch, resident, writes)
+        self._committing = due
+        self._busy = True
+        self._jobs.submit(self._store.write, batch).add_done_callback(self._done)
+
+    def _done(self, future: asyncio.Future[None]) -> None:
+        if self._stopped:
+            future.exception()
+            return
+        error = future.exception()
+        if error is not None:
+            lost = StorageError(f"A commit failed unexpectedly: {error!r}")
+            self._on_failed(error if isinstance(error, StorageError) else lost)
+            return
+        self._busy = False
+        committed = self._committing
+        self._committing = []
+        for resident, writes in committed:
+            resident.committing = None
+            for waiter in writes.waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            for effect in writes.effects:
+                effect()
+            self._on_settled(resident)
+        self._wake_flushes()
+        if self._pending or self._meta:
+            self._start()
+
+    def _wake_flushes(self) -> None:
+        flushes, self._flushes = self._flushes, []
+        for flush in flushes:
+            flush.set_result(None)
+
+
+def _collect(batch: Batch, resident: Resident, writes: Writes) -> None:
+    """Add one instance's writes to a batch, with its row as it is now."""
+    instance = resident.instance
+    batch.dispatched.extend((item, *record) for item, record in writes.dispatched.items())
+    batch.returned.extend((item,) for item in writes.returned)
+    if writes.removed:
+        batch.removed.append(instance.key)
+        return
+    if writes.created:
+        batch.created.append(created_row(instance))
+    elif writes.changed:
+        batch.changed.append(changed_row(instance))
+    if writes.dropped:
+        batch.dropped.append(instance.key)
+    elif writes.ended:
+        batch.ended.append(instance.key)
+    batch.chunks.extend(writes.chunks)
+    for row, event in writes.inbox.items():
+        batch.inbox.append((row, event.SerializeToString()))
+    batch.inbox_gone.extend((row,) for row in writes.inbox_gone)
+    for row, activity in writes.activities.items():
+        batch.activities.append((row, activity.item.activityRequest.SerializeToString()))
+    batch.activities_gone.extend((row,) for row in writes.activities_gone)
+    for row, timer in writes.timers.items():
+        batch.timers.append((row, timer.fire_at, timer.timer_id, timer.stamp))
+    batch.timers_gone.extend((row,) for row in writes.timers_gone)

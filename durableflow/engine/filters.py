@@ -1,0 +1,59 @@
+"""Which work a stream takes.  Pure.
+
+Absent filters take everything; present ones take nothing of a kind that they do not list.  A name
+with versions takes exactly these (``""``: unversioned), one without takes any.
+
+Source: orchestrator_service.proto, GetWorkItemsRequest.workItemFilters.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+from durableflow._proto import task_hub_pb2 as pb
+
+Kind = Literal["turn", "activity"]
+
+# Where a piece of work waits: its kind, name and version ("" for none).
+QueueKey = tuple[Kind, str, str]
+
+
+class Match(IntEnum):
+    """How well a stream fits."""
+
+    NO = 0
+    ANY_VERSION = 1
+    EXACT = 2
+
+
+class Filters:
+    """The filters of one GetWorkItems request."""
+
+    def __init__(self, request: pb.GetWorkItemsRequest) -> None:
+        self._wanted: dict[tuple[Kind, str], frozenset[str]] | None = None
+        if not request.HasField("workItemFilters"):
+            return
+        self._wanted = {}
+        for orchestration in request.workItemFilters.orchestrations:
+            self._wanted["turn", orchestration.name] = frozenset(orchestration.versions)
+        for activity in request.workItemFilters.activities:
+            self._wanted["activity", activity.name] = frozenset(activity.versions)
+
+    def match(self, key: QueueKey) -> Match:
+        """How well work of this kind, name and version fits."""
+        if self._wanted is None:
+            return Match.ANY_VERSION
+        kind, name, version = key
+        versions = self._wanted.get((kind, name))
+        if versions is None:
+            return Match.NO
+        if not versions:
+            return Match.ANY_VERSION
+        return Match.EXACT if version in versions else Match.NO
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Filters) and self._wanted == other._wanted
+
+    def __hash__(self) -> int:
+        return hash(None if self._wanted is None else frozenset(self._wanted.items()))

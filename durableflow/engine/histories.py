@@ -1,0 +1,77 @@
+"""Past events for turns that need them: from memory while they fit, else from disk."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.committer import Committer
+from durableflow.engine.jobs import JobThread
+from durableflow.engine.resident import Resident
+from durableflow.engine.store import Reader
+
+# Histories of instances that run on workers without sessions stay in memory up to this many bytes.
+CACHE_BYTES: Final = 64 * 1024 * 1024
+# A longer history is left to be streamed, where the worker can do that.
+INLINE_BYTES: Final = 1024 * 1024
+
+_CHUNKS_PER_READ: Final = 1000
+
+
+class Histories:
+    """Reads histories, and keeps those that are asked for again and again."""
+
+    def __init__(self, jobs: JobThread, reader: Reader, committer: Committer) -> None:
+        self._jobs = jobs
+        self._reader = reader
+        self._committer = committer
+        self._cache: dict[Resident, list[bytes]] = {}
+        self._bytes = 0
+
+    def cached(self, resident: Resident) -> list[bytes] | None:
+        """All chunks of an instance's history, if they are in memory."""
+        chunks = self._cache.pop(resident, None)
+        if chunks is not None:
+            self._cache[resident] = chunks
+        return chunks
+
+    def begin(self, resident: Resident, chunks: list[bytes]) -> None:
+        """Keep a history from now on; ``chunks`` is all of it."""
+        self.drop(resident)
+        self._cache[resident] = chunks
+        self._bytes += sum(map(len, chunks))
+        self._shrink()
+
+    def extend(self, resident: Resident, chunk: bytes) -> None:
+        """A turn was applied; if the history is kept, it grows."""
+        chunks = self._cache.get(resident)
+        if chunks is not None:
+            chunks.append(chunk)
+            self._bytes += len(chunk)
+            self._shrink()
+
+    def drop(self, resident: Resident) -> None:
+        """Keep a history no longer."""
+        self._bytes -= sum(map(len, self._cache.pop(resident, ())))
+
+    async def read(self, resident: Resident) -> list[bytes]:
+        """All chunks of the history as it is now, from disk."""
+        barrier = self._committer.barrier(resident)
+        if barrier is not None:
+            await barrier
+        key, chunks = resident.instance.key, []
+        while True:
+            more = await self._jobs.submit(self._reader.history, key, len(chunks), _CHUNKS_PER_READ)
+            chunks += more
+            if len(more) < _CHUNKS_PER_READ:
+                return chunks
+
+    def _shrink(self) -> None:
+        while self._bytes > CACHE_BYTES:
+            self.drop(next(iter(self._cache)))
+
+
+def past_events(chunks: list[bytes]) -> list[pb.HistoryEvent]:
+    """The events of serialised chunks, in order."""
+    # Concatenated messages are one message whose repeated fields are concatenated.
+    return list(pb.HistoryChunk.FromString(b"".join(chunks)).events)

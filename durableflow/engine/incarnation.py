@@ -1,0 +1,280 @@
+"""Everything that is built on one reading of the file: memory, queues, streams, timers.
+
+A failed commit voids all of it at once.  So all of it hangs on this one object, which is dropped
+and built anew from disk; its name is part of every orchestrator token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Final
+from uuid import uuid4
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.activities import Activities
+from durableflow.engine.batch import Batch, Suspect, TimerRow
+from durableflow.engine.clock import Clock
+from durableflow.engine.committer import Committer
+from durableflow.engine.delivery import Delivery, Work
+from durableflow.engine.filters import Filters
+from durableflow.engine.histories import Histories
+from durableflow.engine.instances import Instances
+from durableflow.engine.jobs import JobThread
+from durableflow.engine.resident import Resident
+from durableflow.engine.state import Parked, key_of
+from durableflow.engine.store import Reader, Store
+from durableflow.engine.stream import Stream
+from durableflow.engine.suspects import Suspects
+from durableflow.engine.timers import Timers
+from durableflow.engine.turns import Turns
+from durableflow.engine.working_set import WorkingSet
+from durableflow.errors import CallError, StorageError
+from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.status import Status
+
+log = logging.getLogger(__name__)
+
+_LOAD_AT_ONCE: Final = 500
+# Parked instances that a new worker may take are woken this many at a time, this often (seconds).
+_WAKE_AT_ONCE: Final = 100
+_WAKE_EVERY: Final = 0.1
+
+
+class Incarnation:
+    """The engine between two readings of its file."""
+
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        *,
+        writing: JobThread,
+        reading: JobThread,
+        clock: Clock,
+        on_failed: Callable[[StorageError], None],
+    ) -> None:
+        self.name = secrets.token_hex(6)
+        self.hub_id = ""
+        self.has_served_worker = False
+        self.store = store
+        self.reader = reader
+        self._loop = asyncio.get_running_loop()
+        self._writing = writing
+        self._reading = reading
+        self._clock = clock
+        self._on_failed = on_failed
+        self._known_workers: set[tuple[str, Filters]] = set()
+        self._firing: set[asyncio.Task[None]] = set()
+
+    async def load(self) -> None:
+        """Read the file, and offer whatever was on its way."""
+        meta = await self._reading.submit(self.reader.meta)
+        found = await self._reading.submit(self.reader.suspects)
+        keys = count(await self._reading.submit(self.reader.last_key) + 1)
+        self._build(found, lambda: next(keys), unclean=meta.get("clean") == 0)
+        self.hub_id = str(meta.get("hub_id") or uuid4().hex)
+        self.has_served_worker = bool(meta.get("served"))
+        self.committer.put_meta("hub_id", self.hub_id)
+        self.committer.put_meta("clean", 0)
+        await self._restore()
+        self.suspects.start()
+        self.timers.start()
+        self._clock.on_jump(self._clock_jumped)
+
+    def open_stream(self, request: pb.GetWorkItemsRequest, metadata: Metadata) -> Stream:
+        """A stream of work items; it begins when it is first read."""
+        return Stream(request, metadata, on_open=self._stream_opened, on_close=self._stream_closed)
+
+    async def close(self) -> None:
+        """Commit everything, note that the end was clean, and let go of the file."""
+        await self.committer.flush()
+        self.stop(CallError(Status.UNAVAILABLE, "The engine is shutting down."))
+        with_nothing_out = Batch(forget_dispatches=True, meta=[("clean", 1)])
+        await self._writing.submit(self.store.write, with_nothing_out)
+
+    def stop(self, error: CallError) -> None:
+        """Void everything in memory; whoever waits or reads a stream gets ``error``."""
+        self.timers.stop()
+        self.suspects.stop()
+        self.activities.stop()
+        self.turns.stop()
+        for task in self._firing:
+            task.cancel()
+        streams = self.delivery.stop()
+        self.committer.stop(error)
+        for stream in streams:
+            stream.fail(error)
+        for resident in self.working_set.residents():
+            if resident.wake is not None:
+                resident.wake.cancel()
+            for waiter in resident.start_waiters + resident.completion_waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+
+    def pause(self) -> None:
+        """Give out no work, while the disk takes no writes."""
+        self.delivery.pause()
+
+    def unpause(self) -> None:
+        """Go on giving out work."""
+        self.delivery.unpause()
+
+    def _build(self, found: list[Suspect], next_key: Callable[[], int], *, unclean: bool) -> None:
+        self.working_set = WorkingSet(self._reading, self.reader)
+        self.committer = Committer(
+            self._writing,
+            self.store,
+            on_settled=self.working_set.settle,
+            on_failed=self._on_failed,
+        )
+        self.histories = Histories(self._reading, self.reader, self.committer)
+        self.delivery = Delivery(self._stream_lost)
+        self.suspects = Suspects(
+            found,
+            unclean=unclean,
+            delivery=self.delivery,
+            work_of=self._work_of,
+            release=self._release,
+            note=self._note,
+            quarantine=self._quarantine,
+        )
+        self.activities = Activities(
+            clock=self._clock,
+            committer=self.committer,
+            delivery=self.delivery,
+            suspects=self.suspects,
+            jobs=self._reading,
+            reader=self.reader,
+        )
+        self.timers = Timers(
+            self._clock,
+            read=lambda first, limit: self._reading.submit(self.reader.timers, first, limit),
+            fire=self._fire,
+        )
+        self.turns = Turns(
+            self.name,
+            clock=self._clock,
+            committer=self.committer,
+            delivery=self.delivery,
+            histories=self.histories,
+            suspects=self.suspects,
+            start_activities=self.activities.start,
+            set_timer=self.timers.add,
+        )
+        self.instances = Instances(
+            clock=self._clock,
+            committer=self.committer,
+            working_set=self.working_set,
+            histories=self.histories,
+            suspects=self.suspects,
+            turns=self.turns,
+            activities=self.activities,
+            timers=self.timers,
+            jobs=self._reading,
+            reader=self.reader,
+            next_key=next_key,
+        )
+
+    def _clock_jumped(self) -> None:
+        self._loop.call_soon_threadsafe(self.timers.look)
+
+    async def _restore(self) -> None:
+        keys = await self._reading.submit(self.reader.busy_keys)
+        for first in range(0, len(keys), _LOAD_AT_ONCE):
+            for resident in await self.working_set.load_keys(keys[first : first + _LOAD_AT_ONCE]):
+                for row in list(resident.instance.activities):
+                    request = await self._reading.submit(self.reader.activity, row)
+                    if request is not None:
+                        self.activities.restore(
+                            resident, row, pb.ActivityRequest.FromString(request)
+                        )
+                self.turns.ready(resident)
+
+    def _stream_opened(self, stream: Stream) -> None:
+        if not self.has_served_worker:
+            self.has_served_worker = True
+            self.committer.put_meta("served", 1)
+        self.activities.joined(stream)
+        self.delivery.connect(stream)
+        self.suspects.examine()
+        if (stream.worker_id, stream.filters) not in self._known_workers:
+            self._known_workers.add((stream.worker_id, stream.filters))
+            self._wake_parked(stream)
+
+    def _stream_closed(self, stream: Stream) -> None:
+        self.delivery.disconnect(stream)
+
+    def _stream_lost(self, stream: Stream) -> None:
+        self.turns.lost(stream)
+        self.activities.lost(stream)
+
+    def _wake_parked(self, stream: Stream) -> None:
+        parked = [
+            resident
+            for resident in self.working_set.residents()
+            if resident.wake is not None and stream.filters.match(self.turns.work(resident).key)
+        ]
+        for number, resident in enumerate(parked):
+            delay = number // _WAKE_AT_ONCE * _WAKE_EVERY
+            self._loop.call_later(delay, self.turns.wake, resident)
+
+    def _fire(self, due: Sequence[TimerRow]) -> None:
+        task = self._loop.create_task(self.instances.fire_all(list(due)))
+        self._firing.add(task)
+        task.add_done_callback(self._firing.discard)
+
+    def _resident_of(self, item: int) -> Resident | None:
+        key = -item if item < 0 else key_of(item)
+        return self.working_set.by_key(key)
+
+    def _work_of(self, item: int) -> Work | None:
+        if item > 0:
+            work = self.activities.work(item)
+            return None if work is None or work.withdrawn() else work
+        resident = self._resident_of(item)
+        if resident is None or resident.turn or not resident.instance.is_runnable:
+            return None
+        return self.turns.work(resident)
+
+    def _release(self, item: int) -> None:
+        resident = self._resident_of(item)
+        work = self.activities.work(item)
+        if work is not None:
+            self.activities.offer(work)
+        if resident is not None:
+            resident.instance.parked = None
+            self.committer.writes(resident).changed = True
+            self.turns.ready(resident)
+
+    def _note(self, item: int, record: tuple[int, int] | None) -> asyncio.Future[None] | None:
+        resident = self._resident_of(item)
+        if resident is None:
+            return None
+        writes = self.committer.writes(resident)
+        if record is None:
+            writes.returned.append(item)
+        else:
+            writes.dispatched[item] = record
+        return self.committer.barrier(resident)
+
+    def _quarantine(self, item: int, crashes: int) -> None:
+        resident = self._resident_of(item)
+        if resident is None:
+            return
+        what = "Its next turn" if item < 0 else self._activity_text(resident, item)
+        reason = (
+            f"{what} ended the process that ran it {crashes} times while nothing else ran there, "
+            "so it is in quarantine. Mend the code, then resume the instance to try again."
+        )
+        log.error("Instance '%s': %s", resident.instance.instance_id, reason)
+        resident.instance.parked = Parked("quarantine", reason, crashes)
+        self.committer.writes(resident).changed = True
+
+    def _activity_text(self, resident: Resident, row: int) -> str:
+        work = self.activities.work(row)
+        name = "an activity" if work is None else f"activity '{work.key[1]}'"
+        return f"Task {resident.instance.activities.get(row)}, {name},"

@@ -1,0 +1,334 @@
+"""What clients ask for: start, look, wait, raise, suspend, resume, terminate, purge, query."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+from uuid import uuid4
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine import transitions
+from durableflow.engine.activities import Activities
+from durableflow.engine.batch import TimerRow
+from durableflow.engine.clock import Clock
+from durableflow.engine.committer import Committer
+from durableflow.engine.histories import Histories, past_events
+from durableflow.engine.jobs import JobThread
+from durableflow.engine.resident import Resident
+from durableflow.engine.state import PENDING, Instance, key_of, start_row
+from durableflow.engine.store import Reader
+from durableflow.engine.suspects import Suspects
+from durableflow.engine.timers import Timers
+from durableflow.engine.turns import Turns
+from durableflow.engine.views import reply_of, state_of
+from durableflow.engine.working_set import WorkingSet
+from durableflow.errors import CallError
+from durableflow.protocol.status import Status
+
+PAGE_SIZE: Final = 100
+BATCH_LIMIT: Final = 500
+_CHUNKS_PER_MESSAGE: Final = 100
+
+
+class Instances:
+    """The calls of clients, on one incarnation of the engine."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        committer: Committer,
+        working_set: WorkingSet,
+        histories: Histories,
+        suspects: Suspects,
+        turns: Turns,
+        activities: Activities,
+        timers: Timers,
+        jobs: JobThread,
+        reader: Reader,
+        next_key: Callable[[], int],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._committer = committer
+        self._working_set = working_set
+        self._histories = histories
+        self._suspects = suspects
+        self._turns = turns
+        self._activities = activities
+        self._timers = timers
+        self._jobs = jobs
+        self._reader = reader
+        self._next_key = next_key
+
+    async def start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
+        """Create an instance; an empty id gets one.
+
+        Raises:
+            CallError: ALREADY_EXISTS if the id is taken and the policy does not name its status.
+        """
+        if not request.name:
+            raise CallError(Status.INVALID_ARGUMENT, "StartInstance needs an orchestrator name.")
+        instance_id = request.instanceId or uuid4().hex
+        existing = await self._working_set.load(instance_id)
+        if existing is not None:
+            if existing.instance.status not in request.orchestrationIdReusePolicy.replaceableStatus:
+                await self._settled(existing)
+                raise CallError(
+                    Status.ALREADY_EXISTS,
+                    f"An orchestration instance with id '{instance_id}' exists already.",
+                )
+            self._remove(existing)
+        instance, timer = transitions.create(
+            request,
+            key=self._next_key(),
+            instance_id=instance_id,
+            execution_id=request.executionId.value or uuid4().hex,
+            now=self._clock.now(),
+        )
+        resident = self._working_set.add(instance)
+        writes = self._committer.writes(resident)
+        writes.created = True
+        writes.inbox.update((message.row, message.event) for message in instance.inbox)
+        if timer is not None:
+            row = TimerRow(timer.fire_at, timer.row, timer.timer_id, timer.stamp)
+            writes.timers[timer.row] = timer
+            writes.effects.append(lambda: self._timers.add(row))
+        self._turns.ready(resident)
+        await self._settled(resident)
+        return pb.CreateInstanceResponse(instanceId=instance_id)
+
+    async def get(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+        """The state of an instance, as it is committed."""
+        resident = await self._working_set.load(request.instanceId)
+        return await self._reply(resident, request)
+
+    async def wait_for_start(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+        """The state of an instance once its first turn is applied."""
+        while True:
+            resident = await self._working_set.load(request.instanceId)
+            if resident is None or resident.instance.status != PENDING:
+                return await self._reply(resident, request)
+            await self._wait(resident.start_waiters, resident)
+
+    async def wait_for_completion(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+        """The state of an instance once it is terminal."""
+        while True:
+            resident = await self._working_set.load(request.instanceId)
+            if resident is None or resident.instance.is_terminal:
+                return await self._reply(resident, request)
+            await self._wait(resident.completion_waiters, resident)
+
+    async def raise_event(self, request: pb.RaiseEventRequest) -> pb.RaiseEventResponse:
+        """Put an event into an instance's inbox; for a terminal instance it is dropped."""
+        resident = await self._existing(request.instanceId, "raise an event for")
+        if not resident.instance.is_terminal:
+            event = transitions.event_raised(request, self._clock.now())
+            self._turns.add_message(resident, event)
+        await self._settled(resident)
+        return pb.RaiseEventResponse()
+
+    async def suspend(self, request: pb.SuspendRequest) -> pb.SuspendResponse:
+        """Hold an instance back; suspending twice changes nothing."""
+        resident = await self._existing(request.instanceId, "suspend")
+        instance = resident.instance
+        if not (instance.is_terminal or instance.suspended):
+            reason = request.reason.value if request.HasField("reason") else None
+            in_turn = resident.turn is not None
+            event = transitions.suspend(instance, reason, self._clock.now(), in_turn=in_turn)
+            self._committer.writes(resident).changed = True
+            self._turns.add_message(resident, event)
+        await self._settled(resident)
+        return pb.SuspendResponse()
+
+    async def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        """Let a suspended instance go on, and give a quarantined one another try."""
+        resident = await self._existing(request.instanceId, "resume")
+        instance = resident.instance
+        if instance.suspended:
+            reason = request.reason.value if request.HasField("reason") else None
+            event = transitions.resume(instance, reason, self._clock.now())
+            self._committer.writes(resident).changed = True
+            self._turns.add_message(resident, event)
+        self._suspects.pardon([-instance.key, *instance.activities])
+        await self._settled(resident)
+        return pb.ResumeResponse()
+
+    async def terminate(self, request: pb.TerminateRequest) -> pb.TerminateResponse:
+        """End an instance at once, whatever it is doing; an unknown id is silently accepted."""
+        resident = await self._working_set.load(request.instanceId)
+        if resident is None:
+            return pb.TerminateResponse()
+        if not resident.instance.is_terminal:
+            now = self._clock.now()
+            output = request.output.value if request.HasField("output") else None
+            events = transitions.new_events(resident.instance, now)
+            outcome = transitions.terminate(resident.instance, events, output, now)
+            self._stop_work(resident)
+            writes = self._committer.writes(resident)
+            writes.activities.clear()
+            writes.dropped = True
+            self._turns.apply(resident, outcome)
+        await self._settled(resident)
+        return pb.TerminateResponse()
+
+    async def purge(self, request: pb.PurgeInstancesRequest) -> pb.PurgeInstancesResponse:
+        """Remove terminal instances by id, with everything of theirs.
+
+        Raises:
+            CallError: UNIMPLEMENTED for a purge by filter, INVALID_ARGUMENT for too many ids.
+        """
+        kind = request.WhichOneof("request")
+        if kind == "instanceId":
+            instance_ids = [request.instanceId]
+        elif kind == "instanceBatch":
+            instance_ids = list(dict.fromkeys(request.instanceBatch.instanceIds))
+        else:
+            raise CallError(
+                Status.UNIMPLEMENTED,
+                "PurgeInstances by filter is not carried out yet. Purge by instance id.",
+            )
+        if len(instance_ids) > BATCH_LIMIT:
+            raise CallError(
+                Status.INVALID_ARGUMENT,
+                f"{len(instance_ids)} instance ids in one purge; the limit is {BATCH_LIMIT}.",
+            )
+        purged: list[Resident] = []
+        for instance_id in instance_ids:
+            resident = await self._working_set.load(instance_id)
+            if resident is not None and resident.instance.is_terminal:
+                self._remove(resident)
+                purged.append(resident)
+        for resident in purged:
+            await self._settled(resident)
+        reply = pb.PurgeInstancesResponse(deletedInstanceCount=len(purged))
+        reply.isComplete.value = True
+        return reply
+
+    async def query(self, request: pb.QueryInstancesRequest) -> pb.QueryInstancesResponse:
+        """One page of instances, in the order of their creation.
+
+        Raises:
+            CallError: INVALID_ARGUMENT for a continuation token that is not ours.
+        """
+        query = request.query
+        after = _position(query.continuationToken.value)
+        limit = query.maxInstanceCount if query.maxInstanceCount > 0 else PAGE_SIZE
+        page = await self._jobs.submit(self._reader.query, query, after, limit)
+        reply = pb.QueryInstancesResponse()
+        payloads = query.fetchInputsAndOutputs
+        reply.orchestrationState.extend(state_of(i, payloads=payloads) for i in page.instances)
+        if page.next is not None:
+            reply.continuationToken.value = f"{page.next[0]}-{page.next[1]}"
+        return reply
+
+    async def history(
+        self, request: pb.StreamInstanceHistoryRequest
+    ) -> AsyncIterator[pb.HistoryChunk]:
+        """The history of an instance, in chunks.
+
+        Raises:
+            CallError: NOT_FOUND for an unknown id, or an execution that is gone.
+        """
+        resident = await self._existing(request.instanceId, "read the history of")
+        execution_id = request.executionId.value
+        if execution_id and execution_id != resident.instance.execution_id:
+            raise CallError(
+                Status.NOT_FOUND,
+                f"Instance '{request.instanceId}' has no execution '{execution_id}' any more.",
+            )
+        chunks = await self._histories.read(resident)
+        for first in range(0, len(chunks), _CHUNKS_PER_MESSAGE):
+            events = past_events(chunks[first : first + _CHUNKS_PER_MESSAGE])
+            yield pb.HistoryChunk(events=events)
+
+    def fire(self, resident: Resident, timer: TimerRow) -> None:
+        """A timer of this instance is due."""
+        instance = resident.instance
+        if instance.timers.pop(timer.row, None) is None:
+            return
+        self._committer.writes(resident).timers_gone.append(timer.row)
+        if timer.row == start_row(instance.key):
+            self._turns.ready(resident)
+            return
+        event = transitions.timer_fired(timer.timer_id, timer.stamp, self._clock.now())
+        self._turns.add_message(resident, event)
+
+    async def fire_all(self, due: list[TimerRow]) -> None:
+        """Load the instances of due timers and let them fire."""
+        residents = await self._working_set.load_keys([key_of(timer.row) for timer in due])
+        by_key = {resident.instance.key: resident for resident in residents}
+        for timer in due:
+            resident = by_key.get(key_of(timer.row))
+            if resident is not None and not resident.gone:
+                self.fire(resident, timer)
+
+    async def _existing(self, instance_id: str, what: str) -> Resident:
+        resident = await self._working_set.load(instance_id)
+        if resident is None:
+            raise CallError(
+                Status.NOT_FOUND, f"Cannot {what} instance '{instance_id}': there is none."
+            )
+        return resident
+
+    async def _reply(
+        self, resident: Resident | None, request: pb.GetInstanceRequest
+    ) -> pb.GetInstanceResponse:
+        """Make the reply of what is known now, then wait until that is committed."""
+        instance: Instance | None = None if resident is None else resident.instance
+        reply = reply_of(instance, payloads=request.getInputsAndOutputs)
+        if resident is not None:
+            await self._settled(resident)
+        return reply
+
+    async def _settled(self, resident: Resident) -> None:
+        barrier = self._committer.barrier(resident)
+        if barrier is not None:
+            await barrier
+        else:
+            self._working_set.settle(resident)
+
+    async def _wait(self, waiters: list[asyncio.Future[None]], resident: Resident) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        waiters.append(future)
+        try:
+            await future
+        finally:
+            if future in waiters:
+                waiters.remove(future)
+                self._working_set.settle(resident)
+
+    def _stop_work(self, resident: Resident) -> None:
+        turn = resident.turn
+        self._turns.release(resident)
+        self._activities.drop(resident)
+        if resident.wake is not None:
+            resident.wake.cancel()
+            resident.wake = None
+        if turn is not None:
+            self._turns.freed(turn.stream)
+
+    def _remove(self, resident: Resident) -> None:
+        """Take an instance away with everything of its."""
+        self._stop_work(resident)
+        resident.gone = True
+        self._histories.drop(resident)
+        self._committer.writes(resident).removed = True
+        self._working_set.settle(resident)
+        for waiter in resident.start_waiters + resident.completion_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _position(token: str) -> tuple[int, int]:
+    """Read a continuation token, ``created-key``; an absent one is the beginning."""
+    if not token:
+        return (-1, -1)
+    created, _, key = token.partition("-")
+    if created.isdecimal() and key.isdecimal():
+        return int(created), int(key)
+    raise CallError(
+        Status.INVALID_ARGUMENT,
+        f"'{token}' is not a continuation token of this engine. Start the query again.",
+    )

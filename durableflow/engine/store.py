@@ -1,0 +1,356 @@
+"""The engine's file: all SQL is here.  Synchronous; each connection is used by one thread.
+
+WAL mode: one writing connection, one reading connection that sees what is committed.  A hub in
+memory has a single connection for both (SQLite's shared cache would make readers fail on locks).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.batch import Batch, InstancePage, Suspect, TimerRow
+from durableflow.engine.rows import INSTANCE_COLUMNS, Row, instance_of
+from durableflow.engine.state import ROW_SPAN, Instance, Message
+from durableflow.errors import (
+    StorageError,
+    StorageFullError,
+    StorageTooNewError,
+    StorageUnusableError,
+)
+from durableflow.protocol.times import micros_of
+
+APPLICATION_ID: Final = 0x64666C77
+SCHEMA_VERSION: Final = 1
+
+# Statements that bring a file from the version before to the version named.
+MIGRATIONS: Final[dict[int, str]] = {}
+
+_COLUMNS: Final = ", ".join(INSTANCE_COLUMNS)
+
+
+class Store:
+    """The writing connection.  Used by the committer's thread only, but for ``open``."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+        self.path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path | None, *, synchronous: str) -> Store:
+        """Open or create the file, and bring its schema up to date.
+
+        Raises:
+            StorageUnusableError: not a database, not a hub of ours, or not writable.
+            StorageTooNewError: written by a newer durableflow.
+        """
+        if path is not None:
+            _create_private(path)
+        with _explained(path):
+            connection = _connect(path)
+            try:
+                _prepare(connection, path)
+                connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
+            except BaseException:
+                connection.close()
+                raise
+        return cls(connection, path)
+
+    def reader(self) -> Reader:
+        """A reading connection; for a hub in memory, this very one."""
+        if self.path is None:
+            return Reader(self._connection, None)
+        with _explained(self.path):
+            connection = _connect(self.path)
+            connection.execute("PRAGMA query_only = ON")
+            return Reader(connection, self.path)
+
+    def write(self, batch: Batch) -> None:
+        """Write a batch in one transaction; on any error nothing of it is kept.
+
+        Raises:
+            StorageFullError: no space left.
+            StorageError: any other failure of the disk.
+        """
+        with _explained(self.path):
+            execute = self._connection.execute
+            execute("BEGIN IMMEDIATE")
+            try:
+                self._write(batch)
+                execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection; SQLite tidies its log if nobody else has the file open."""
+        with _explained(self.path):
+            self._connection.close()
+
+    def _write(self, batch: Batch) -> None:
+        many = self._connection.executemany
+        if batch.removed:
+            many("DELETE FROM instances WHERE key = ?", [(key,) for key in batch.removed])
+            for table in ("history", "inbox", "activities", "timers"):
+                many(_delete_range(table), _ranges(batch.removed))
+        if batch.forget_dispatches:
+            self._connection.execute("DELETE FROM dispatched")
+        if batch.dropped:
+            many(_delete_range("activities"), _ranges(batch.dropped))
+        if batch.ended or batch.dropped:
+            many(_delete_range("timers"), _ranges(batch.ended + batch.dropped))
+        for rows, statement in (
+            (batch.created, _INSERT_INSTANCE),
+            (batch.changed, _UPDATE_INSTANCE),
+            (batch.chunks, "INSERT INTO history VALUES (?, ?)"),
+            (batch.inbox_gone, "DELETE FROM inbox WHERE row = ?"),
+            (batch.inbox, "INSERT INTO inbox VALUES (?, ?)"),
+            (batch.activities_gone, "DELETE FROM activities WHERE row = ?"),
+            (batch.activities, "INSERT INTO activities VALUES (?, ?)"),
+            (batch.timers_gone, "DELETE FROM timers WHERE row = ?"),
+            (batch.timers, "INSERT INTO timers VALUES (?, ?, ?, ?)"),
+            (batch.returned, "DELETE FROM dispatched WHERE item = ?"),
+            (batch.dispatched, "INSERT OR REPLACE INTO dispatched VALUES (?, ?, ?)"),
+            (batch.meta, "INSERT OR REPLACE INTO meta VALUES (?, ?)"),
+        ):
+            if rows:
+                many(statement, rows)
+
+
+class Reader:
+    """Sees what is committed.  Used by one thread."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None) -> None:
+        self._connection = connection
+        self._path = path
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._path is not None:
+            self._connection.close()
+
+    def meta(self) -> dict[str, object]:
+        """The hub's own facts."""
+        with _explained(self._path):
+            return dict(self._connection.execute("SELECT name, value FROM meta"))
+
+    def last_key(self) -> int:
+        """The highest key in use, 0 if none."""
+        return int(self._one("SELECT coalesce(max(key), 0) FROM instances"))
+
+    def busy_keys(self) -> list[int]:
+        """Keys of the instances that have an event waiting or an activity outstanding."""
+        rows = self._all(
+            f"SELECT DISTINCT row / {ROW_SPAN} FROM inbox "
+            f"UNION SELECT DISTINCT row / {ROW_SPAN} FROM activities"
+        )
+        return [key for (key,) in rows]
+
+    def suspects(self) -> list[Suspect]:
+        """What was handed out and not given back when the file was last closed."""
+        rows = self._all("SELECT item, alone, crashes FROM dispatched")
+        return [Suspect(item, bool(alone), crashes) for item, alone, crashes in rows]
+
+    def activity(self, row: int) -> bytes | None:
+        """The request of an outstanding activity."""
+        found = self._all("SELECT request FROM activities WHERE row = ?", (row,))
+        return found[0][0] if found else None
+
+    def timers(self, first: tuple[int, int], limit: int) -> list[TimerRow]:
+        """The timers from a (fire_at, row) on, soonest first."""
+        rows = self._all(
+            "SELECT fire_at, row, timer_id, stamp FROM timers "
+            "WHERE (fire_at, row) >= (?, ?) ORDER BY fire_at, row LIMIT ?",
+            (*first, limit),
+        )
+        return [TimerRow(*row) for row in rows]
+
+    def by_ids(self, instance_ids: Sequence[str]) -> list[Instance]:
+        """Load the instances with these ids; absent ones are left out."""
+        query = f"SELECT {_COLUMNS} FROM instances WHERE instance_id = ?"
+        return [self._complete(row) for i in instance_ids for row in self._all(query, (i,))]
+
+    def by_keys(self, keys: Sequence[int]) -> list[Instance]:
+        """Load the instances with these keys; absent ones are left out."""
+        query = f"SELECT {_COLUMNS} FROM instances WHERE key = ?"
+        return [self._complete(row) for key in keys for row in self._all(query, (key,))]
+
+    def history(self, key: int, first_chunk: int, limit: int) -> list[bytes]:
+        """Serialised history chunks of an instance, in order."""
+        rows = self._all(
+            "SELECT events FROM history WHERE row >= ? AND row < ? ORDER BY row LIMIT ?",
+            (key * ROW_SPAN + first_chunk, (key + 1) * ROW_SPAN, limit),
+        )
+        return [events for (events,) in rows]
+
+    def query(self, query: pb.InstanceQuery, after: tuple[int, int], limit: int) -> InstancePage:
+        """One page of the instances that a query selects, after a (created, key)."""
+        where, values = _conditions(query)
+        rows = self._all(
+            f"SELECT {_COLUMNS} FROM instances WHERE (created, key) > (?, ?){where} "
+            "ORDER BY created, key LIMIT ?",
+            (*after, *values, limit + 1),
+        )
+        page = [instance_of(row) for row in rows[:limit]]
+        more = len(rows) > limit
+        return InstancePage(page, (page[-1].created, page[-1].key) if more else None)
+
+    def _complete(self, row: Row) -> Instance:
+        instance = instance_of(row)
+        span = (instance.key * ROW_SPAN, (instance.key + 1) * ROW_SPAN)
+        where = "WHERE row >= ? AND row < ? ORDER BY row"
+        for number, event in self._all(f"SELECT row, event FROM inbox {where}", span):
+            instance.inbox.append(Message(number, pb.HistoryEvent.FromString(event)))
+        for number, request in self._all(f"SELECT row, request FROM activities {where}", span):
+            instance.activities[number] = pb.ActivityRequest.FromString(request).taskId
+        for number, timer_id in self._all(f"SELECT row, timer_id FROM timers {where}", span):
+            instance.timers[number] = timer_id
+        return instance
+
+    def _all(self, statement: str, values: Iterable[object] = ()) -> list[Row]:
+        with _explained(self._path):
+            return self._connection.execute(statement, tuple(values)).fetchall()
+
+    def _one(self, statement: str) -> Any:
+        return self._all(statement)[0][0]
+
+
+_INSERT_INSTANCE: Final = (
+    f"INSERT INTO instances ({_COLUMNS}) VALUES ({', '.join('?' * len(INSTANCE_COLUMNS))})"
+)
+_UPDATE_INSTANCE: Final = (
+    "UPDATE instances SET status = ?, updated = ?, completed = ?, output = ?, custom_status = ?, "
+    "failure = ?, trace = ?, events = ?, chunks = ?, last_started = ?, suspended = ?, parked = ? "
+    "WHERE key = ?"
+)
+
+
+def _conditions(query: pb.InstanceQuery) -> tuple[str, list[object]]:
+    where = ""
+    values: list[object] = []
+    if query.runtimeStatus:
+        where += f" AND status IN ({', '.join('?' * len(query.runtimeStatus))})"
+        values += query.runtimeStatus
+    if query.HasField("createdTimeFrom"):
+        where += " AND created >= ?"
+        values.append(micros_of(query.createdTimeFrom))
+    if query.HasField("createdTimeTo"):
+        where += " AND created < ?"
+        values.append(micros_of(query.createdTimeTo))
+    if query.HasField("instanceIdPrefix"):
+        prefix = query.instanceIdPrefix.value
+        where += " AND substr(instance_id, 1, ?) = ?"
+        values += [len(prefix), prefix]
+    return where, values
+
+
+def _ranges(keys: Sequence[int]) -> list[tuple[int, int]]:
+    return [(key * ROW_SPAN, (key + 1) * ROW_SPAN) for key in keys]
+
+
+def _delete_range(table: str) -> str:
+    return f"DELETE FROM {table} WHERE row >= ? AND row < ?"
+
+
+def _create_private(path: Path) -> None:
+    """Create the file for its user alone, unless it exists.
+
+    An existing file is never opened here: closing any descriptor of a file drops the locks that
+    this process holds on it, SQLite's among them.
+    """
+    if path.exists():
+        return
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StorageUnusableError(
+            f"Cannot create the task hub's file {path}: {error.strerror}. Create its folder, or "
+            "give a task hub in a folder that you may write to."
+        ) from error
+
+
+def _connect(path: Path | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        str(path) if path else ":memory:", isolation_level=None, check_same_thread=False, timeout=10
+    )
+    connection.execute("PRAGMA cache_size = -16000")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
+    """Check whose file this is, and bring its schema to this version."""
+    if path is not None and not os.access(path, os.W_OK):
+        raise StorageUnusableError(
+            f"The task hub's file {path} is not writable by this user. Change its permissions, or "
+            "give another file as the task hub."
+        )
+    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if not ours and not empty:
+        raise StorageUnusableError(
+            f"{path} is a SQLite database of another program, not a durableflow task hub. Give "
+            "another file as the task hub."
+        )
+    if version > SCHEMA_VERSION:
+        raise StorageTooNewError(
+            f"{path} was written by a newer durableflow (schema {version}; this one knows "
+            f"{SCHEMA_VERSION}). Upgrade durableflow to open it; nothing was changed."
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    if empty:
+        schema = resources.files("durableflow.engine").joinpath("schema.sql").read_text("utf-8")
+        connection.executescript(
+            f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID}; "
+            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+        return
+    for number in range(version + 1, SCHEMA_VERSION + 1):
+        connection.executescript(
+            f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number}; COMMIT;"
+        )
+
+
+@contextmanager
+def _explained(path: Path | None) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: sqlite3.Error, path: Path | None) -> StorageError:
+    # The low byte is the primary code.  Source: https://www.sqlite.org/rescode.html
+    code = getattr(error, "sqlite_errorcode", None)
+    primary = None if code is None else code & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        return StorageFullError(
+            f"No space left for {path}: what was acknowledged is safe, but nothing can be added. "
+            "Free some space; work goes on by itself."
+        )
+    if primary in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+        return StorageUnusableError(
+            f"{path} cannot be used as a task hub ({error}). Give a file that is a durableflow "
+            "task hub or does not exist yet, in a folder that you may write to."
+        )
+    if primary == sqlite3.SQLITE_CORRUPT:
+        return StorageUnusableError(
+            f"{path} is damaged ({error}). Restore it from a backup; do not delete it, it may be "
+            "recoverable with SQLite's own tools."
+        )
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return StorageError(
+        f"The disk failed under {path} ({error}, {name}). What was acknowledged is safe; check "
+        "the disk."
+    )

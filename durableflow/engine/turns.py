@@ -1,0 +1,327 @@
+"""Orchestrator turns: handed out, applied, given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Final
+
+from attrs import frozen
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine import transitions
+from durableflow.engine.batch import TimerRow
+from durableflow.engine.clock import Clock
+from durableflow.engine.committer import RECORDING, Committer
+from durableflow.engine.delivery import Delivery
+from durableflow.engine.filters import QueueKey
+from durableflow.engine.histories import INLINE_BYTES, Histories, past_events
+from durableflow.engine.resident import Resident, Turn
+from durableflow.engine.state import PENDING, ROW_SPAN, Message, Parked
+from durableflow.engine.stream import Stream
+from durableflow.engine.suspects import Suspects
+from durableflow.engine.transitions import Outcome
+from durableflow.errors import CallError
+from durableflow.protocol import metadata as keys
+from durableflow.protocol.status import Status
+
+log = logging.getLogger(__name__)
+
+# A turn is offered again when its worker has said nothing for this long, in seconds.
+LEASE_SECONDS: Final = 60.0
+_SWEEP_SECONDS: Final = 5.0
+_MIN_BACKOFF: Final = 1.0
+_MAX_BACKOFF: Final = 300.0
+
+
+def backoff_seconds(times: int) -> float:
+    """How long work that was given back ``times`` times in a row waits: 1 s to 5 min."""
+    return float(min(_MAX_BACKOFF, _MIN_BACKOFF * 2 ** min(times - 1, 30)))
+
+
+@frozen(eq=False)
+class TurnWork:
+    """A runnable instance, as the delivery sees it."""
+
+    resident: Resident
+    key: QueueKey
+    sender: Callable[[Resident, Stream], None]
+
+    @property
+    def preferred(self) -> Stream | None:
+        """The stream that holds its session."""
+        return self.resident.session
+
+    def withdrawn(self) -> bool:
+        """It is not runnable any more."""
+        resident = self.resident
+        resident.queued = False
+        return resident.gone or resident.turn is not None or not resident.instance.is_runnable
+
+    def send(self, stream: Stream) -> None:
+        """Begin the turn."""
+        self.resident.queued = False
+        self.sender(self.resident, stream)
+
+
+class Turns:
+    """The life of a turn, from a runnable instance to an applied outcome."""
+
+    def __init__(
+        self,
+        incarnation: str,
+        *,
+        clock: Clock,
+        committer: Committer,
+        delivery: Delivery,
+        histories: Histories,
+        suspects: Suspects,
+        start_activities: Callable[[Resident, Outcome], None],
+        set_timer: Callable[[TimerRow], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._incarnation = incarnation
+        self._clock = clock
+        self._committer = committer
+        self._delivery = delivery
+        self._histories = histories
+        self._suspects = suspects
+        self._start_activities = start_activities
+        self._set_timer = set_timer
+        self._numbers = count(1)
+        self._by_token: dict[str, Resident] = {}
+        self._fetches: set[asyncio.Task[None]] = set()
+        self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        self._sweep.cancel()
+        for fetch in self._fetches:
+            fetch.cancel()
+
+    def add_message(
+        self, resident: Resident, event: pb.HistoryEvent, *, delay: float = 0.0
+    ) -> None:
+        """Put an event into an instance's inbox and run the instance if it can run."""
+        row = resident.next_message
+        resident.next_message += 1
+        resident.instance.inbox.append(Message(row, event))
+        self._committer.writes(resident, delay=delay).inbox[row] = event
+        self.ready(resident)
+
+    def ready(self, resident: Resident) -> None:
+        """Offer an instance's next turn, if it has one and it is not held back."""
+        if resident.queued or resident.turn or resident.wake or resident.gone:
+            return
+        if resident.instance.is_runnable and not self._suspects.holds(-resident.instance.key):
+            resident.queued = True
+            self._delivery.offer(self.work(resident))
+
+    def work(self, resident: Resident) -> TurnWork:
+        """The next turn of an instance, as the delivery sees it."""
+        instance = resident.instance
+        return TurnWork(resident, ("turn", instance.name, instance.version or ""), self._send)
+
+    async def complete(self, response: pb.OrchestratorResponse) -> None:
+        """Apply a turn's outcome; a stale token changes nothing.
+
+        Raises:
+            CallError: INVALID_ARGUMENT for a partial response.
+        """
+        if response.isPartial:
+            raise CallError(
+                Status.INVALID_ARGUMENT,
+                "Partial orchestrator responses are not supported. Send the turn in one response.",
+            )
+        resident = self._by_token.get(response.completionToken)
+        if resident is None or resident.turn is None:
+            return
+        turn = resident.turn
+        self.release(resident)
+        if response.requiresHistory:
+            resident.session = None
+            self.ready(resident)
+        else:
+            now = self._clock.now()
+            outcome = transitions.apply_turn(resident.instance, turn.events, response, now)
+            self.apply(resident, outcome)
+            resident.token = turn.token
+            keeps = turn.stream.keeps_sessions and turn.stream.is_open
+            resident.session = turn.stream if keeps else None
+            self.ready(resident)
+        self._delivery.pull(turn.stream)
+        barrier = self._committer.barrier(resident)
+        if barrier is not None:
+            await barrier
+
+    async def abandon(self, token: str, metadata: keys.Metadata) -> None:
+        """Take a turn back; it is offered again after a growing delay.  A stale token is ignored.
+
+        With a kind in the metadata the instance is *parked*: the reason is stored and shown.
+        """
+        resident = self._by_token.get(token)
+        if resident is None or resident.turn is None:
+            return
+        stream = resident.turn.stream
+        self.release(resident)
+        resident.session = None
+        resident.abandons += 1
+        kind = keys.get(metadata, keys.ABANDON_KIND)
+        if kind is not None:
+            reason = keys.decode_text(keys.get(metadata, keys.ABANDON_REASON) or "")
+            resident.instance.parked = Parked(kind, reason, resident.abandons)
+            self._committer.writes(resident).changed = True
+        resident.wake = self._loop.call_later(
+            backoff_seconds(resident.abandons), self.wake, resident
+        )
+        self._delivery.pull(stream)
+        barrier = self._committer.barrier(resident)
+        if barrier is not None:
+            await barrier
+
+    def wake(self, resident: Resident) -> None:
+        """End the delay after a turn was given back."""
+        if resident.wake is not None:
+            resident.wake.cancel()
+            resident.wake = None
+            self.ready(resident)
+
+    def release(self, resident: Resident) -> None:
+        """End a turn in flight: its token is worth nothing any more."""
+        turn = resident.turn
+        if turn is None:
+            return
+        resident.turn = None
+        del self._by_token[turn.token]
+        turn.stream.turns.discard(resident)
+        item = -resident.instance.key
+        if self._committer.writes(resident, delay=RECORDING).dispatched.pop(item, None) is None:
+            self._committer.writes(resident, delay=RECORDING).returned.append(item)
+        self._suspects.finished(item)
+
+    def freed(self, stream: Stream) -> None:
+        """A stream lost a turn without completing it; it may take another."""
+        self._delivery.pull(stream)
+
+    def lost(self, stream: Stream) -> None:
+        """Take back every turn of a stream that ended; turns have no effects, so at once."""
+        for resident in list(stream.turns):
+            self.release(resident)
+            resident.session = None
+            self.ready(resident)
+
+    def apply(self, resident: Resident, outcome: Outcome) -> None:
+        """Make an outcome true in memory, and queue its writes and effects."""
+        instance, writes = resident.instance, self._committer.writes(resident)
+        was_pending = instance.status == PENDING
+        chunk = outcome.chunk.SerializeToString()
+        writes.chunks.append((instance.key * ROW_SPAN + instance.chunks, chunk))
+        for message in transitions.absorb(instance, outcome):
+            if writes.inbox.pop(message.row, None) is None:
+                writes.inbox_gone.append(message.row)
+        writes.changed = True
+        resident.abandons = 0
+        if outcome.activities:
+            writes.activities.update((activity.row, activity) for activity in outcome.activities)
+            writes.effects.append(partial(self._start_activities, resident, outcome))
+        for timer in outcome.timers:
+            writes.timers[timer.row] = timer
+            row = TimerRow(timer.fire_at, timer.row, timer.timer_id, timer.stamp)
+            writes.effects.append(partial(self._set_timer, row))
+        if instance.is_terminal:
+            writes.timers.clear()
+            writes.ended = True
+            resident.session = None
+            self._histories.drop(resident)
+            _resolve(resident.completion_waiters)
+        else:
+            self._histories.extend(resident, chunk)
+        if was_pending:
+            _resolve(resident.start_waiters)
+
+    def _send(self, resident: Resident, stream: Stream) -> None:
+        instance = resident.instance
+        token = f"{self._incarnation}.{next(self._numbers)}"
+        events = transitions.new_events(instance, self._clock.now())
+        resident.turn = Turn(token, events, stream, self._loop.time() + LEASE_SECONDS)
+        stream.turns.add(resident)
+        self._by_token[token] = resident
+        item = pb.WorkItem(completionToken=token)
+        request = item.orchestratorRequest
+        request.instanceId = instance.instance_id
+        request.executionId.value = instance.execution_id
+        request.newEvents.extend(events)
+        if instance.trace is not None:
+            request.orchestrationTraceContext.ParseFromString(instance.trace)
+        record = self._committer.writes(
+            resident, delay=0.0 if self._suspects.vigilant else RECORDING
+        )
+        record.dispatched[-instance.key] = self._suspects.record(-instance.key)
+        if stream.keeps_sessions and (resident.session is stream or not instance.events):
+            position = f"{instance.events}:{resident.token if instance.events else ''}"
+            request.properties[keys.POSITION].string_value = position
+        elif not instance.events:
+            self._histories.begin(resident, [])
+        elif (chunks := self._histories.cached(resident)) is not None:
+            _attach_history(request, stream, chunks)
+        else:
+            self._later(resident, stream, item, fetch=True)
+            return
+        if self._suspects.vigilant:
+            self._later(resident, stream, item, fetch=False)
+        else:
+            stream.push(item)
+
+    def _later(self, resident: Resident, stream: Stream, item: pb.WorkItem, *, fetch: bool) -> None:
+        task = self._loop.create_task(self._send_later(resident, stream, item, fetch=fetch))
+        self._fetches.add(task)
+        task.add_done_callback(self._fetches.discard)
+
+    async def _send_later(
+        self, resident: Resident, stream: Stream, item: pb.WorkItem, *, fetch: bool
+    ) -> None:
+        """Push an item once its history is read, or once its dispatch is recorded."""
+        if fetch:
+            chunks = await self._histories.read(resident)
+            if not stream.keeps_sessions:
+                self._histories.begin(resident, chunks)
+            _attach_history(item.orchestratorRequest, stream, chunks)
+        barrier = self._committer.barrier(resident) if self._suspects.vigilant else None
+        if barrier is not None:
+            await barrier
+        turn = resident.turn
+        if turn is not None and turn.token == item.completionToken:
+            stream.push(item)
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        for resident in list(self._by_token.values()):
+            turn = resident.turn
+            if turn is not None and turn.expires <= now:
+                log.warning(
+                    "A turn of instance '%s' was not completed within %d s; it is offered again.",
+                    resident.instance.instance_id,
+                    LEASE_SECONDS,
+                )
+                self.release(resident)
+                resident.session = None
+                self.ready(resident)
+                self._delivery.pull(turn.stream)
+        self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)
+
+
+def _attach_history(request: pb.OrchestratorRequest, stream: Stream, chunks: list[bytes]) -> None:
+    if stream.streams_history and sum(map(len, chunks)) > INLINE_BYTES:
+        request.requiresHistoryStreaming = True
+    else:
+        request.pastEvents.extend(past_events(chunks))
+
+
+def _resolve(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
