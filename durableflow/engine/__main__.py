@@ -1,0 +1,109 @@
+"""Serves a database file by itself: ``python -m durableflow.engine --db FILE --port N``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from durableflow.engine.owner import Owner, Serving
+from durableflow.engine.ownership import OwnerLock, OwnerRecord
+from durableflow.errors import DurableFlowError, SetupError, StorageUnusableError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return asyncio.run(_serve(options))
+    except DurableFlowError as error:
+        print(f"durableflow engine: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m durableflow.engine",
+        description="Keep a task hub in a SQLite file and serve it over gRPC on this machine.",
+    )
+    parser.add_argument("--db", required=True, type=Path, metavar="FILE", help="the database file")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="holds the token that callers must present as 'authorization: Bearer <token>'",
+    )
+    parser.add_argument(
+        "--synchronous",
+        choices=("full", "normal"),
+        default="full",
+        help="'normal' is faster, and a loss of power may undo the last moments",
+    )
+    return parser
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    serving = Serving(
+        host=options.host,
+        port=options.port,
+        token=_token(options.token_file),
+        synchronous=options.synchronous,
+    )
+    failures: list[StorageUnusableError] = []
+
+    def lost(error: StorageUnusableError) -> None:
+        failures.append(error)
+        stop.set()
+
+    owner = Owner(_database(options.db), _lock(options.db), serving, lost=lost)
+    await owner.open()
+    if not serving.token:
+        print("Without --token-file, any user of this machine may connect.", file=sys.stderr)
+    print(f"{owner.description} is served at grpc://{owner.address}", flush=True)
+    await stop.wait()
+    await owner.close()
+    if failures:
+        raise failures[0]
+    return 0
+
+
+def _database(path: Path) -> Path:
+    return path.resolve()
+
+
+def _lock(path: Path) -> OwnerLock:
+    database = _database(path)
+    lock = OwnerLock.try_acquire(database)
+    if lock is None:
+        record = OwnerRecord.read(database)
+        where = "" if record is None else f" It is process {record.pid}, at {record.address}."
+        raise StorageUnusableError(f"{database} is owned by another process.{where}")
+    return lock
+
+
+def _token(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        raise SetupError(f"The token file {path} cannot be read: {error}") from error
+    if not token:
+        raise SetupError(f"The token file {path} is empty. Put a secret of your own into it.")
+    return token
+
+
+if __name__ == "__main__":
+    sys.exit(main())

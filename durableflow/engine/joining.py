@@ -1,0 +1,345 @@
+"""``TaskHub`` on a database file, whichever process owns it: calls follow the owner.
+
+=====================  ==========================================================================
+what was lost under    what happens
+=====================  ==========================================================================
+a wait                 issued again at the new owner, within the caller's deadline
+any other call         issued again likewise, for at most ``REPEAT_SECONDS``
+``raise_event``        issued again only if it was certainly not carried out
+a history              issued again if no part of it has arrived
+a stream of items      ends with UNAVAILABLE; the worker opens it again
+=====================  ==========================================================================
+
+``start_instance`` sends an execution id of its own, so that ALREADY_EXISTS after a repetition can
+be told from somebody else's instance: if the instance has that execution id, it was ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.membership import Link, Membership
+from durableflow.errors import CallError, OutcomeUnknownError
+from durableflow.hub.calls import ForwardingHub
+from durableflow.hub.options import HubOptions
+from durableflow.hub.port import WorkItemStream
+from durableflow.hub.remote import NOT_IDEMPOTENT, HubLostError
+from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.service import BY_METHOD
+from durableflow.protocol.status import Status
+
+Reply = TypeVar("Reply", bound=Message)
+T = TypeVar("T")
+
+REPEAT_SECONDS: Final = 30.0
+
+WAITS: Final = frozenset({"wait_for_instance_start", "wait_for_instance_completion"})
+READS: Final = frozenset({"hello", "get_instance", "query_instances"}) | WAITS
+
+
+class FileTaskHub(ForwardingHub):
+    """A task hub in a SQLite file, or in memory.
+
+    Args:
+        path: The file; None keeps everything in memory, shared by ``options.share_key``.
+        options: Role, sizes and durability.
+    """
+
+    def __init__(self, path: Path | None, options: HubOptions) -> None:
+        # One file has one name, or two processes would lock two files beside it.
+        self._path = None if path is None else path.resolve()
+        self._options = options
+        self._membership: Membership | None = None
+        self._closed = False
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self.streams: set[_FollowedStream] = set()
+
+    @property
+    def description(self) -> str:
+        """See ``TaskHub``."""
+        return "sqlite://" if self._path is None else f"sqlite:///{self._path.as_posix()}"
+
+    async def open(self) -> None:
+        """Own the file, or join its owner.
+
+        Raises:
+            StorageError: the file cannot be used, or its owner cannot be trusted.
+            CallError: UNAVAILABLE, if its owner does not answer.
+        """
+        if self._membership is None:
+            self._membership = await Membership.attach(self._path, self._options)
+
+    async def close(self) -> None:
+        """See ``TaskHub``."""
+        self._closed = True
+        for future in tuple(self._under_way):
+            future.cancel()
+        for stream in tuple(self.streams):
+            stream.break_off()
+        if self._membership is not None:
+            membership, self._membership = self._membership, None
+            await membership.detach(self._options)
+
+    async def forward(
+        self,
+        method: str,
+        request: Message,
+        reply: type[Reply],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> Reply:
+        """Carry a call out at whoever owns the file, as the table above says."""
+        if method in WAITS:
+            return await self.until_closed(self._repeat(method, request, timeout, metadata))
+        answer: Reply = await self._repeat(method, request, timeout, metadata)
+        return answer
+
+    async def start_instance(
+        self, request: pb.CreateInstanceRequest, *, timeout: float | None = None
+    ) -> pb.CreateInstanceResponse:
+        """Start an instance once, however often the request has to be sent."""
+        if not request.HasField("executionId"):
+            request.executionId.value = secrets.token_hex(16)
+        try:
+            answer: pb.CreateInstanceResponse = await self._repeat(
+                "start_instance", request, timeout, ()
+            )
+        except _RepeatedError as error:
+            if error.status is Status.ALREADY_EXISTS and await self._is_ours(request, timeout):
+                return pb.CreateInstanceResponse(instanceId=request.instanceId)
+            raise
+        return answer
+
+    async def stream_instance_history(
+        self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
+    ) -> AsyncIterator[pb.HistoryChunk]:
+        """See ``TaskHub``."""
+        limit = _Limit(timeout, REPEAT_SECONDS)
+        begun = False
+        while True:
+            link = await self.link(limit)
+            link.waits.enter()
+            try:
+                async for chunk in link.hub.stream_instance_history(
+                    request, timeout=limit.remaining
+                ):
+                    begun = True
+                    yield chunk
+            except HubLostError:
+                self._required().lost(link)
+                if begun or limit.is_over:
+                    raise
+            else:
+                return
+            finally:
+                link.waits.leave()
+            await limit.pause()
+
+    def get_work_items(
+        self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
+    ) -> WorkItemStream:
+        """See ``TaskHub``."""
+        return _FollowedStream(self, request, metadata)
+
+    async def link(self, limit: _Limit) -> Link:
+        """Return where a call goes now, found within its limit."""
+        current = self._required().current
+        if current is not None:
+            return current
+        try:
+            async with asyncio.timeout(limit.remaining):
+                return await self._required().link()
+        except TimeoutError:
+            raise CallError(
+                Status.DEADLINE_EXCEEDED,
+                f"No engine answered at {self.description} before the deadline.",
+            ) from None
+
+    def lost(self, link: Link) -> None:
+        """A stream has shown that this link is broken."""
+        if self._membership is not None:
+            self._membership.lost(link)
+
+    def closed_error(self) -> CallError:
+        """What calls on a closed hub end with."""
+        return CallError(Status.UNAVAILABLE, f"{self.description} is not open, or no longer.")
+
+    async def until_closed(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await something that may last, but not longer than this hub is open."""
+        task = asyncio.ensure_future(coroutine)
+        self._under_way.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if self._closed and (caller is None or not caller.cancelling()):
+                raise self.closed_error() from None
+            raise
+        finally:
+            self._under_way.discard(task)
+
+    async def _repeat(
+        self, method: str, request: Message, timeout: float | None, metadata: Metadata
+    ) -> Any:
+        limit = _Limit(timeout, None if method in WAITS else REPEAT_SECONDS)
+        while True:
+            link = await self.link(limit)
+            try:
+                return await _call(link, method, request, limit.remaining, metadata)
+            except CallError as error:
+                if isinstance(error, HubLostError):
+                    self._required().lost(link)
+                if not _may_repeat(method, link, error) or limit.is_over:
+                    raise limit.explain(error) from None
+            await limit.pause()
+
+    async def _is_ours(self, request: pb.CreateInstanceRequest, timeout: float | None) -> bool:
+        state = await self.get_instance(
+            pb.GetInstanceRequest(instanceId=request.instanceId), timeout=timeout
+        )
+        return state.orchestrationState.executionId.value == request.executionId.value
+
+    def _required(self) -> Membership:
+        if self._membership is None:
+            raise self.closed_error()
+        return self._membership
+
+
+class _RepeatedError(CallError):
+    """An answer that came after the call had been sent more than once."""
+
+
+class _Limit:
+    """How long a call may be repeated, and how long to pause before that."""
+
+    def __init__(self, timeout: float | None, at_most: float | None) -> None:
+        self._clock = asyncio.get_running_loop().time
+        begun = self._clock()
+        self._deadline = None if timeout is None else begun + timeout
+        self._until = None if at_most is None else begun + at_most
+        self._repetitions = 0
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None if it has set none."""
+        return None if self._deadline is None else max(0.0, self._deadline - self._clock())
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call is not to be repeated any more."""
+        now = self._clock()
+        return any(end is not None and now >= end for end in (self._deadline, self._until))
+
+    async def pause(self) -> None:
+        """Wait before a repetition: not at all the first time, then longer and longer."""
+        if self._repetitions:
+            await asyncio.sleep(min(0.02 * 2**self._repetitions, 1.0))
+        self._repetitions += 1
+
+    def explain(self, error: CallError) -> CallError:
+        """Mark an error as the answer to a repetition, if it is one."""
+        if not self._repetitions or isinstance(error, OutcomeUnknownError):
+            return error
+        return _RepeatedError(error.status, str(error))
+
+
+class _FollowedStream:
+    """Work items from wherever the file's owner was when the stream began."""
+
+    def __init__(
+        self, hub: FileTaskHub, request: pb.GetWorkItemsRequest, metadata: Metadata
+    ) -> None:
+        self._hub = hub
+        self._request = request
+        self._metadata = metadata
+        self._beginning: asyncio.Future[Link] | None = None
+        self._link: Link | None = None
+        self._stream: WorkItemStream | None = None
+        self._cancelled = False
+
+    def __aiter__(self) -> _FollowedStream:
+        return self
+
+    async def __anext__(self) -> pb.WorkItem:
+        if self._cancelled:
+            raise StopAsyncIteration
+        stream = self._stream or await self._begin()
+        try:
+            return await anext(stream)
+        except StopAsyncIteration:
+            self._end()
+            if self._cancelled:
+                raise
+            raise self._hub.closed_error() from None
+        except CallError as error:
+            if isinstance(error, HubLostError) and self._link is not None:
+                self._hub.lost(self._link)
+            self._end()
+            raise
+
+    def cancel(self) -> None:
+        """See ``WorkItemStream``."""
+        self._cancelled = True
+        self.break_off()
+
+    def break_off(self) -> None:
+        """End the stream because its hub is closed; the reader sees UNAVAILABLE."""
+        if self._beginning is not None:
+            self._beginning.cancel()
+        if self._stream is not None:
+            self._stream.cancel()
+        self._end()
+
+    async def _begin(self) -> WorkItemStream:
+        self._beginning = asyncio.ensure_future(self._hub.link(_Limit(None, None)))
+        self._hub.streams.add(self)
+        try:
+            link = await self._beginning
+        except asyncio.CancelledError:
+            reader = asyncio.current_task()
+            if reader is not None and reader.cancelling():
+                raise
+            if self._cancelled:
+                raise StopAsyncIteration from None
+            raise self._hub.closed_error() from None
+        self._stream = link.hub.get_work_items(self._request, metadata=self._metadata)
+        self._link = link
+        link.waits.enter()
+        return aiter(self._stream)
+
+    def _end(self) -> None:
+        self._hub.streams.discard(self)
+        if self._link is not None:
+            self._link.waits.leave()
+            self._link = None
+
+
+async def _call(
+    link: Link, method: str, request: Message, timeout: float | None, metadata: Metadata
+) -> Any:
+    in_flight = link.waits if method in WAITS else link.calls
+    carry_out = getattr(link.hub, method)
+    in_flight.enter()
+    try:
+        if method == "hello":
+            return await carry_out(timeout=timeout)
+        if BY_METHOD[method].takes_metadata:
+            return await carry_out(request, metadata=metadata)
+        return await carry_out(request, timeout=timeout)
+    finally:
+        in_flight.leave()
+
+
+def _may_repeat(method: str, link: Link, error: CallError) -> bool:
+    if isinstance(error, HubLostError):
+        return method not in NOT_IDEMPOTENT or error.untouched
+    # The engine itself has answered: it has lost a commit, or is being closed.
+    return error.status is Status.UNAVAILABLE and method in READS

@@ -1,0 +1,359 @@
+"""A task hub on the other side of a gRPC connection.
+
+What grpc says is turned into what the port says: statuses into ``CallError``, a connection that
+breaks under a call that must not be repeated into ``OutcomeUnknownError``.  Nothing is retried
+here; the channel's own retries are off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import grpc
+from attrs import frozen
+from google.protobuf.message import Message
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.errors import CallError, OutcomeUnknownError, TaskHubAddressError
+from durableflow.hookspecs import hookimpl
+from durableflow.hub.address import TaskHubAddress
+from durableflow.hub.calls import ForwardingHub
+from durableflow.hub.options import HubOptions
+from durableflow.hub.port import TaskHub, TaskHubFactory
+from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.service import BY_METHOD, Kind
+from durableflow.protocol.status import Status
+
+Reply = TypeVar("Reply", bound=Message)
+
+# Our server says in its trailing metadata who speaks when the status is UNAVAILABLE; where nobody
+# says so, the connection broke.
+SPEAKER: Final = "durableflow-speaker"
+SPEAKER_ENGINE: Final = "engine"  # the engine looked at the call
+SPEAKER_DOOR: Final = "door"  # it is going away, and turned the call down unread
+
+# Carried out once for each time it is sent.  (The port has one such call so far.)
+NOT_IDEMPOTENT: Final = frozenset({"raise_event"})
+
+# Error texts travel as metadata, percent-encoded; grpc's own bound of 8 KiB loses long ones.
+METADATA_BYTES: Final = 64 * 1024
+
+
+class HubLostError(CallError):
+    """The engine that the call was sent to is gone, or going.
+
+    Attributes:
+        untouched: Whether the call was certainly not carried out.
+    """
+
+    def __init__(self, message: str, *, untouched: bool) -> None:
+        super().__init__(Status.UNAVAILABLE, message)
+        self.untouched = untouched
+
+
+class RemoteTaskHub(ForwardingHub):
+    """``TaskHub`` over gRPC.
+
+    Args:
+        target: ``host:port``, as gRPC names it.
+        secure: Whether to speak TLS, with the machine's certificate authorities.
+        metadata: Sent with every call.
+        options: Sizes and role.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        secure: bool = False,
+        metadata: Metadata = (),
+        options: HubOptions,
+    ) -> None:
+        self._target = target
+        self._secure = secure
+        self._metadata = metadata
+        self._options = options
+        self._channel: grpc.aio.Channel | None = None
+        self._calls: dict[str, Any] = {}
+        self._closed = False
+
+    @property
+    def description(self) -> str:
+        """See ``TaskHub``."""
+        return f"{'grpcs' if self._secure else 'grpc'}://{self._target}"
+
+    async def open(self) -> None:
+        """Make the channel.  It connects with the first call, and by itself ever after."""
+        if self._channel is not None:
+            return
+        silence_core()
+        options = list(channel_options(self._target, self._options.max_message_bytes).items())
+        if self._secure:
+            self._channel = grpc.aio.secure_channel(
+                self._target, grpc.ssl_channel_credentials(), options=options
+            )
+        else:
+            self._channel = grpc.aio.insecure_channel(self._target, options=options)
+        for method, rpc in BY_METHOD.items():
+            make = (
+                self._channel.unary_unary if rpc.kind is Kind.UNARY else self._channel.unary_stream
+            )
+            self._calls[method] = make(
+                rpc.path,
+                request_serializer=rpc.request.SerializeToString,
+                response_deserializer=rpc.reply.FromString,
+            )
+
+    async def close(self) -> None:
+        """See ``TaskHub``."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    async def forward(
+        self,
+        method: str,
+        request: Message,
+        reply: type[Reply],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+    ) -> Reply:
+        """Send a call of the port and await its reply.
+
+        Raises:
+            OutcomeUnknownError: the connection broke under a call that must not be repeated.
+            HubLostError: the connection broke, or could not be made.
+            CallError: the engine's answer.
+        """
+        if method in NOT_IDEMPOTENT:
+            return await self._forward_once(method, request, reply, timeout)
+        return await self._send(self._call_of(method), request, reply, timeout, metadata)
+
+    async def call(
+        self, path: str, request: Message, reply: type[Reply], *, timeout: float | None = None
+    ) -> Reply:
+        """Send a call that the port does not have, by its literal path."""
+        call = self._open_channel().unary_unary(
+            path,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=reply.FromString,
+        )
+        return await self._send(call, request, reply, timeout, ())
+
+    async def stream_instance_history(
+        self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
+    ) -> AsyncIterator[pb.HistoryChunk]:
+        """See ``TaskHub``."""
+        call = self._call_of("stream_instance_history")
+        chunks = call(request, timeout=timeout, metadata=self._metadata)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except grpc.aio.AioRpcError as error:
+            raise self.error_from(error) from None
+        except asyncio.CancelledError:
+            self._explain_cancellation()
+            raise
+        finally:
+            chunks.cancel()
+
+    def get_work_items(
+        self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
+    ) -> RemoteWorkItemStream:
+        """See ``TaskHub``."""
+        return RemoteWorkItemStream(
+            self,
+            lambda: self._call_of("get_work_items")(request, metadata=self._metadata + metadata),
+        )
+
+    def error_from(self, error: grpc.aio.AioRpcError) -> CallError:
+        """What the port says for an error of grpc's."""
+        status = Status[error.code().name]
+        details = error.details() or "no details"
+        if status is Status.DEADLINE_EXCEEDED:
+            details = f"{self.description} has not answered before the deadline ({details})."
+        if status is not Status.UNAVAILABLE:
+            return CallError(status, details)
+        message = f"The task hub at {self.description} is unavailable: {details}"
+        speaker = _speaker(error)
+        if speaker == SPEAKER_ENGINE:
+            return CallError(status, message)
+        return HubLostError(message, untouched=speaker == SPEAKER_DOOR)
+
+    def _call_of(self, method: str) -> Any:
+        self._open_channel()
+        return self._calls[method]
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None or self._closed:
+            raise HubLostError(f"The connection to {self.description} is not open.", untouched=True)
+        return self._channel
+
+    async def _send(
+        self,
+        call: Any,
+        request: Message,
+        reply: type[Reply],
+        timeout: float | None,
+        metadata: Metadata,
+    ) -> Reply:
+        try:
+            answer: Reply = await call(request, timeout=timeout, metadata=self._metadata + metadata)
+        except grpc.aio.AioRpcError as error:
+            raise self.error_from(error) from None
+        except asyncio.CancelledError:
+            self._explain_cancellation()
+            raise
+        return answer
+
+    async def _forward_once(
+        self, method: str, request: Message, reply: type[Reply], timeout: float | None
+    ) -> Reply:
+        call = self._call_of(method)
+        connected = False
+        try:
+            async with asyncio.timeout(timeout):
+                connected = await self._connected()
+                return await self._send(call, request, reply, timeout, ())
+        except TimeoutError:
+            raise CallError(
+                Status.DEADLINE_EXCEEDED, f"{method} was not answered within {timeout} seconds."
+            ) from None
+        except HubLostError as error:
+            if error.untouched:
+                raise
+            if not connected:
+                raise HubLostError(str(error), untouched=True) from None
+            raise OutcomeUnknownError(
+                Status.UNAVAILABLE,
+                f"{error} This happened during {method}, which may or may not have been carried "
+                "out: look at the instance before sending it again.",
+            ) from None
+
+    async def _connected(self) -> bool:
+        """Wait for a connection or the failure of making one: what fails then was never sent."""
+        channel = self._open_channel()
+        state = channel.get_state(try_to_connect=True)
+        while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
+            await channel.wait_for_state_change(state)
+            state = channel.get_state(try_to_connect=True)
+        return bool(state is grpc.ChannelConnectivity.READY)
+
+    def _explain_cancellation(self) -> None:
+        # Closing a channel cancels its calls, and grpc then raises CancelledError in their tasks,
+        # although nobody cancelled these.
+        task = asyncio.current_task()
+        if self._closed and (task is None or not task.cancelling()):
+            raise HubLostError(
+                f"The connection to {self.description} was closed.", untouched=False
+            ) from None
+
+
+class RemoteWorkItemStream:
+    """``WorkItemStream`` over gRPC."""
+
+    def __init__(self, hub: RemoteTaskHub, start: Callable[[], Any]) -> None:
+        self._hub = hub
+        self._start = start
+        self._call: Any = None
+        self._cancelled = False
+
+    def __aiter__(self) -> RemoteWorkItemStream:
+        return self
+
+    async def __anext__(self) -> pb.WorkItem:
+        if self._cancelled:
+            raise StopAsyncIteration
+        if self._call is None:
+            self._call = self._start()
+        try:
+            item = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            if self._cancelled:
+                raise StopAsyncIteration from None
+            raise self._hub.error_from(error) from None
+        except asyncio.CancelledError:
+            self._explain_cancellation()
+            raise
+        if item is grpc.aio.EOF:
+            if self._cancelled:
+                raise StopAsyncIteration
+            raise CallError(Status.UNAVAILABLE, f"{self._hub.description} ended the stream.")
+        work_item: pb.WorkItem = item
+        return work_item
+
+    def cancel(self) -> None:
+        """See ``WorkItemStream``."""
+        self._cancelled = True
+        if self._call is not None:
+            self._call.cancel()
+
+    def _explain_cancellation(self) -> None:
+        # grpc raises CancelledError in the reader both when the call and when the task is cancelled.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return
+        if self._cancelled:
+            raise StopAsyncIteration
+        raise HubLostError(
+            f"The connection to {self._hub.description} was closed.", untouched=False
+        ) from None
+
+
+@frozen
+class RemotePlugin:
+    """Brings the schemes ``grpc`` and ``grpcs``: an engine that somebody serves."""
+
+    @hookimpl
+    def register_task_hubs(self) -> Mapping[str, TaskHubFactory]:
+        """See ``hookspecs``."""
+        return {"grpc": _make, "grpcs": _make}
+
+
+def _make(address: TaskHubAddress, options: HubOptions) -> TaskHub:
+    if address.target is None:
+        raise TaskHubAddressError(f"'{address.text}' names no host and port.")
+    return RemoteTaskHub(address.target, secure=address.scheme == "grpcs", options=options)
+
+
+def channel_options(target: str, max_message_bytes: int) -> Mapping[str, int]:
+    """Arguments of a gRPC channel to ``target``, which may be anyone's engine."""
+    options = {
+        "grpc.enable_retries": 0,
+        "grpc.max_receive_message_length": max_message_bytes,
+        "grpc.max_send_message_length": -1,
+        "grpc.max_metadata_size": METADATA_BYTES,
+        # Servers ping us; that is no abuse.
+        "grpc.http2.max_pings_without_data": 0,
+        # A channel of its own, so that one hub's back-off does not delay another's connection.
+        "grpc.use_local_subchannel_pool": 1,
+        "grpc.initial_reconnect_backoff_ms": 100,
+        "grpc.max_reconnect_backoff_ms": 5_000,
+    }
+    if is_loopback(target):
+        # A proxy named in the environment cannot reach this machine's own ports.
+        options["grpc.enable_http_proxy"] = 0
+    return options
+
+
+def silence_core() -> None:
+    """Keep gRPC's core from writing its own log to stderr; what matters arrives as exceptions.
+
+    It reads the variable when it is first used in a process, and a user's own value stays.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
+def is_loopback(target: str) -> bool:
+    """Whether ``host:port`` names this very machine."""
+    host = target.rpartition(":")[0].strip("[]")
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _speaker(error: grpc.aio.AioRpcError) -> str | None:
+    trailing: Any = error.trailing_metadata()
+    return None if trailing is None else trailing.get(SPEAKER)
