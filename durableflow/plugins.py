@@ -47,15 +47,15 @@ class PluginSet:
             PluginError: it is active already, or does not fit the hooks that it implements.
         """
         if self._manager.is_registered(plugin):
-            raise PluginError(f"The plugin {plugin!r} is registered already.")
+            raise PluginError(f"The plugin {plugin!r}, or its equal, is registered already.")
         if name is not None and self._manager.has_plugin(name):
             raise PluginError(f"Another plugin is registered under the name '{name}'.")
         name = name or self._free_name(plugin)
         implemented = _check(plugin, name)
         try:
             self._manager.register(plugin, name)
-        except Exception as error:  # init_app has run, if this app is there already
-            error.add_note(f"This came from the durableflow plugin '{name}'.")
+        except Exception as error:  # out of init_app, where the app has been introduced already
+            error.add_note(_culprit(name, "init_app"))
             self._manager.unregister(plugin)
             raise
         self._implemented |= implemented
@@ -64,7 +64,11 @@ class PluginSet:
         """Introduce the app to its plugins, once; those registered later meet it then."""
         if self._app is None:
             self._app = app
-            self._manager.hook.init_app.call_historic(kwargs={"app": app})
+            try:
+                self._manager.hook.init_app.call_historic(kwargs={"app": app})
+            except Exception as error:  # as in _call
+                self._name_culprit(error, "init_app")
+                raise
 
     def configure_converter(self, converter: cattrs.Converter) -> None:
         """Let every plugin change the converter."""
@@ -121,8 +125,17 @@ class PluginSet:
         return answer
 
     def work_item_versions(self, name: str, available: tuple[str | None, ...]) -> tuple[str, ...]:
-        """Return the versions of an orchestrator to ask the engine for; empty for all."""
-        return tuple(self._call("work_item_versions", name=name, available=available) or ())
+        """Return the versions of an orchestrator to ask the engine for; empty for all.
+
+        Raises:
+            PluginError: a plugin answered something else.
+        """
+        versions = self._call("work_item_versions", name=name, available=available)
+        if versions is None:
+            return ()
+        if not isinstance(versions, tuple | list) or not all(isinstance(v, str) for v in versions):
+            raise self._wrong_answer("work_item_versions", versions, "a tuple of text")
+        return tuple(versions)
 
     def worker_started(self, app: object, hub_description: str) -> None:
         """Tell that a worker takes work."""
@@ -137,7 +150,7 @@ class PluginSet:
             return None
         try:
             return getattr(self._manager.hook, hook)(**arguments)
-        except Exception as error:  # whatever a plugin raises goes on, with its name
+        except Exception as error:  # whatever a plugin raises goes on, with the plugin's name
             self._name_culprit(error, hook)
             raise
 
@@ -149,9 +162,7 @@ class PluginSet:
         }
         for frame, _ in traceback.walk_tb(error.__traceback__):
             if frame.f_code in names:
-                error.add_note(
-                    f"This came from the durableflow plugin '{names[frame.f_code]}', hook {hook}."
-                )
+                error.add_note(_culprit(names[frame.f_code], hook))
                 return
 
     def _implementers(self, hook: str) -> str:
@@ -176,6 +187,10 @@ def _new_manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
+
+
+def _culprit(name: str, hook: str) -> str:
+    return f"This came from the durableflow plugin '{name}', hook {hook}."
 
 
 def _name_of(plugin: object) -> str:

@@ -285,12 +285,15 @@ def _evaluate(annotation: Any, names: tuple[dict[str, Any], dict[str, Any]]) -> 
     """Return the type an annotation stands for, ``ABSENT``, or why it cannot be known."""
     if annotation is inspect.Parameter.empty:
         return ABSENT
-    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"it": annotation}
     try:
         return get_type_hints(holder, *names, include_extras=True)["it"]
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        text = annotation if isinstance(annotation, str) else repr(annotation)
-        return _Unresolved(text, f"{type(error).__name__}: {error}")
+        text = getattr(annotation, "__forward_arg__", annotation)
+        return _Unresolved(str(text), f"{type(error).__name__}: {error}")
 
 
 def _cannot_evaluate(where: str, what: str, hint: _Unresolved) -> str:

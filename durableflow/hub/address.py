@@ -135,11 +135,11 @@ def _parse_host(scheme: str, rest: str) -> TaskHubAddress:
     match = _HOST_AND_PORT.fullmatch(host_and_port)
     if match is None:
         raise TaskHubAddressError(
-            f"'{scheme}://{rest}' is not of the form {scheme}://host:port, "
+            f"'{_redacted(scheme, rest)}' is not of the form {scheme}://host:port, "
             f"for example {scheme}://localhost:4001."
         )
     if not 0 < int(match[2]) < 65536:
-        raise TaskHubAddressError(f"'{scheme}://{rest}': a port is between 1 and 65535.")
+        raise TaskHubAddressError(f"'{scheme}://{host_and_port}': a port is between 1 and 65535.")
     return TaskHubAddress(scheme=scheme, text=f"{scheme}://{host_and_port}", target=host_and_port)
 
 

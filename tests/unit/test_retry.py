@@ -1,0 +1,127 @@
+"""Retry policies: monotone, capped, the same at every replay."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from durableflow.errors import UsageError
+from durableflow.retry import RetryPolicy
+
+durations = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=1000))
+policies = st.builds(
+    RetryPolicy,
+    first_retry_interval=durations,
+    max_number_of_attempts=st.integers(1, 10_000),
+    backoff_coefficient=st.floats(1, 1e6),
+    max_retry_interval=st.none() | durations,
+    retry_timeout=st.none() | durations,
+)
+
+
+def delays(policy: RetryPolicy, attempts: int) -> list[timedelta | None]:
+    return [
+        policy.next_delay(attempt=attempt, elapsed=timedelta(0))
+        for attempt in range(1, attempts + 1)
+    ]
+
+
+def test_waits_equally_long_without_a_coefficient():
+    policy = RetryPolicy(first_retry_interval=timedelta(seconds=2), max_number_of_attempts=4)
+
+    assert delays(policy, 4) == [timedelta(seconds=2)] * 3 + [None]
+
+
+def test_waits_grow_by_the_coefficient_up_to_the_longest_interval():
+    policy = RetryPolicy(
+        first_retry_interval=1,
+        max_number_of_attempts=9,
+        backoff_coefficient=2,
+        max_retry_interval=5,
+    )
+
+    assert delays(policy, 4) == [timedelta(seconds=seconds) for seconds in (1, 2, 4, 5)]
+
+
+def test_a_single_attempt_is_never_repeated():
+    policy = RetryPolicy(first_retry_interval=1, max_number_of_attempts=1)
+
+    assert policy.next_delay(attempt=1, elapsed=timedelta(0)) is None
+
+
+def test_gives_up_once_the_timeout_has_passed_in_history_time():
+    policy = RetryPolicy(first_retry_interval=1, max_number_of_attempts=100, retry_timeout=10)
+
+    assert policy.next_delay(attempt=3, elapsed=timedelta(seconds=9.9)) == timedelta(seconds=1)
+    assert policy.next_delay(attempt=3, elapsed=timedelta(seconds=10)) is None
+
+
+def test_backoff_that_overflows_is_a_long_wait_and_no_error():
+    policy = RetryPolicy(
+        first_retry_interval=1, max_number_of_attempts=100_000, backoff_coefficient=10
+    )
+
+    assert policy.next_delay(attempt=99_999, elapsed=timedelta(0)) == timedelta(days=3650)
+
+
+def test_retries_at_once_stay_at_once_however_often():
+    policy = RetryPolicy(
+        first_retry_interval=0, max_number_of_attempts=100_000, backoff_coefficient=10
+    )
+
+    assert policy.next_delay(attempt=99_999, elapsed=timedelta(0)) == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("first_retry_interval", -1),
+        ("first_retry_interval", "1s"),
+        ("first_retry_interval", True),
+        ("first_retry_interval", None),
+        ("first_retry_interval", float("nan")),
+        ("first_retry_interval", float("inf")),
+        ("max_number_of_attempts", 0),
+        ("max_number_of_attempts", 2.5),
+        ("max_number_of_attempts", True),
+        ("backoff_coefficient", 0.5),
+        ("backoff_coefficient", float("nan")),
+        ("backoff_coefficient", "2"),
+        ("max_retry_interval", timedelta(seconds=-1)),
+        ("retry_timeout", -5),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(field, value):
+    arguments = {"first_retry_interval": 1, "max_number_of_attempts": 3, field: value}
+
+    with pytest.raises(UsageError, match=field):
+        RetryPolicy(**arguments)
+
+
+@given(policies, st.integers(1, 10_000), st.integers(1, 10_000))
+def test_waits_never_shrink_from_attempt_to_attempt(policy, one, other):
+    earlier = policy.next_delay(attempt=min(one, other), elapsed=timedelta(0))
+    later = policy.next_delay(attempt=max(one, other), elapsed=timedelta(0))
+
+    assert later is None or (earlier is not None and earlier <= later)
+
+
+@given(policies, st.integers(1, 20_000), durations)
+def test_waits_are_capped_and_no_attempt_is_beyond_the_limits(policy, attempt, elapsed):
+    delay = policy.next_delay(attempt=attempt, elapsed=elapsed)
+
+    if delay is not None:
+        assert attempt < policy.max_number_of_attempts
+        assert policy.retry_timeout is None or elapsed < policy.retry_timeout
+        assert policy.max_retry_interval is None or delay <= policy.max_retry_interval
+        assert timedelta(0) <= delay <= timedelta(days=3650)
+
+
+@given(policies, st.integers(1, 20_000), durations)
+def test_the_same_question_has_the_same_answer(policy, attempt, elapsed):
+    answers = {policy.next_delay(attempt=attempt, elapsed=elapsed) for _ in range(3)}
+
+    assert len(answers) == 1
