@@ -35,8 +35,7 @@ def schedule_task(
 def create_timer(action_id: int, fire_at_micros: int) -> pb.OrchestratorAction:
     """Ask for a timer; confirmed by ``timerCreated``.
 
-    Args:
-        fire_at_micros: Since 1970-01-01 UTC; a time in the past fires at once.
+    Its time is in microseconds since 1970-01-01 UTC; a time in the past fires at once.
     """
     action = pb.OrchestratorAction(id=action_id)
     set_micros(action.createTimer.fireAt, fire_at_micros)

@@ -39,6 +39,11 @@ def micros_of_datetime(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
+def micros_of_timedelta(duration: timedelta) -> int:
+    """Return a duration in whole microseconds."""
+    return duration // _MICROSECOND
+
+
 def datetime_of(micros: int) -> datetime:
     """Return a moment, given in microseconds since 1970-01-01 UTC, as an aware ``datetime``."""
     return _EPOCH + timedelta(microseconds=micros)

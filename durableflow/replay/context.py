@@ -1,0 +1,349 @@
+"""What an orchestrator function receives first: ``OrchestrationContext``."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from durableflow.errors import OrchestratorError
+from durableflow.protocol.times import datetime_of, micros_of_datetime, micros_of_timedelta
+from durableflow.registry import ABSENT, ActivityDefinition, Registry
+from durableflow.replay import misuse
+from durableflow.replay.journal import ActivityCall, EventWait, Journal, Timer
+from durableflow.replay.loggers import ReplaySafeLogger
+from durableflow.replay.sources import Origin, call_site
+from durableflow.replay.tasks import CancellableDeferred, CancellableTask, Deferred, Task
+from durableflow.retry import RetryPolicy
+from durableflow.versioning import Version
+
+if TYPE_CHECKING:
+    from durableflow.worker.context import ActivityContext
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 -- stands for the input
+O = TypeVar("O")  # noqa: E741 -- stands for the output
+
+_UUIDS: Final = uuid.UUID("9e952958-5e33-4daf-827f-2fa12937b875")
+
+
+class OrchestrationContext:
+    """How an orchestrator asks for things and learns about itself.
+
+    It may be used only by the orchestrator function, while that runs.  All that it tells is the
+    same in each replay.
+    """
+
+    def __init__(self, journal: Journal, registry: Registry) -> None:
+        self._journal = journal
+        self._registry = registry
+        self._uuids = 0
+
+    @property
+    def instance_id(self) -> str:
+        """The id of this orchestration instance."""
+        return self._journal.instance_id
+
+    @property
+    def parent_instance_id(self) -> str | None:
+        """The id of the orchestration that started this one; None if none did."""
+        return self._journal.parent_instance_id
+
+    @property
+    def name(self) -> str:
+        """The name under which the orchestration was started."""
+        return self._journal.name
+
+    @property
+    def version(self) -> Version:
+        """The version with which it was started; empty, and false, without one."""
+        return Version(self._journal.version)
+
+    @property
+    def is_replaying(self) -> bool:
+        """Whether the code now runs through what it has done before."""
+        return self._journal.replaying
+
+    @property
+    def current_utc_datetime(self) -> datetime:
+        """The time at which this turn began: the clock of orchestrators.  Aware, in UTC."""
+        return datetime_of(self._journal.now)
+
+    @overload
+    def call_activity(
+        self,
+        activity: str,
+        *,
+        input: Any = None,
+        return_type: type[T],
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[T]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: str,
+        *,
+        input: Any = None,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[Any]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[ActivityContext], Coroutine[Any, Any, O]],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[ActivityContext], O],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[ActivityContext, None], Coroutine[Any, Any, O]],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[ActivityContext, None], O],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[], Coroutine[Any, Any, O]],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[], O],
+        *,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[ActivityContext, I], Coroutine[Any, Any, O]],
+        *,
+        input: I,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[ActivityContext, I], O],
+        *,
+        input: I,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[I], Coroutine[Any, Any, O]],
+        *,
+        input: I,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    @overload
+    def call_activity(
+        self,
+        activity: Callable[[I], O],
+        *,
+        input: I,
+        retry_policy: RetryPolicy | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Task[O]: ...
+    def call_activity(
+        self,
+        activity: Any,
+        *,
+        input: Any = None,
+        return_type: Any = Any,
+        retry_policy: RetryPolicy | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Run an activity.
+
+        Args:
+            activity: A registered function, or the name of one that lives elsewhere.
+            input: Its input, converted now.
+            return_type: For a name: what the result is converted to.
+            retry_policy: None: the policy that the function was registered with, if any.
+            tags: Texts that travel with the call.
+
+        Raises:
+            NotRegisteredError: the function is not an activity of this app.
+            ConversionError: the input does not fit, or cannot travel as JSON.
+        """
+        origin = call_site()
+        journal = self._journal
+        if isinstance(activity, str):
+            name, version, expected = activity, None, Any
+        else:
+            definition = self._registry.activity_of(activity)
+            name, version = definition.name, definition.version
+            expected = _input_type(definition, input)
+            return_type = definition.output_type
+            retry_policy = retry_policy or definition.retry_policy
+        task: Deferred[Any] = Deferred(journal, f"activity '{name}'", origin)
+        if self._may_ask():
+            journal.call(
+                ActivityCall(
+                    task,
+                    name,
+                    version=version,
+                    input=journal.converter.dumps(
+                        input, expected, where=f"input of activity '{name}'"
+                    ),
+                    declared=return_type,
+                    policy=retry_policy,
+                    tags=tags,
+                )
+            )
+        return task
+
+    def create_timer(self, fire_at: datetime | timedelta | float) -> CancellableTask[None]:
+        """Wait until a time, durably.
+
+        Args:
+            fire_at: When, as an aware ``datetime``, or how long from now, as a ``timedelta`` or in
+                seconds.  What lies in the past fires at once.
+        """
+        return self._timer(fire_at, call_site())
+
+    @overload
+    def wait_for_external_event(
+        self, name: str, *, data_type: type[T], timeout: timedelta | float | None = None
+    ) -> CancellableTask[T]: ...
+    @overload
+    def wait_for_external_event(
+        self, name: str, *, timeout: timedelta | float | None = None
+    ) -> CancellableTask[Any]: ...
+    def wait_for_external_event(
+        self, name: str, *, data_type: Any = Any, timeout: timedelta | float | None = None
+    ) -> Any:
+        """Wait for an event raised by a client or by another orchestration.
+
+        Events that arrive before anybody waits are kept.  Each is given to one wait, in the order
+        of arrival; the case of names does not matter.
+
+        Args:
+            data_type: What the event's data is converted to.
+            timeout: After this long, a ``timedelta`` or seconds, the task fails with
+                ``TimeoutError``; None waits for ever.
+        """
+        origin = call_site()
+        journal = self._journal
+        task: CancellableDeferred[Any] = CancellableDeferred(journal, f"event '{name}'", origin)
+        if self._may_ask():
+            journal.wait_for_event(EventWait(task, name, data_type))
+            if timeout is not None and not task.is_complete:
+                error = TimeoutError(f"No event '{name}' arrived within {timeout}.")
+                journal.set_timer(
+                    Timer(
+                        self._time_of(timeout),
+                        partial(task.fail, error),
+                        origin=origin,
+                        purpose=f"the timeout of event '{name}'",
+                    )
+                )
+        return task
+
+    def set_custom_status(self, status: Any) -> None:
+        """Show something about the progress to clients; None clears it.
+
+        Raises:
+            ConversionError: it cannot travel as JSON.
+        """
+        if self._may_ask():
+            self._journal.custom_status = self._journal.converter.dumps(
+                status, where="custom status"
+            )
+
+    def new_uuid(self) -> str:
+        """Return a new UUID, the same in each replay."""
+        self._may_ask()
+        journal = self._journal
+        self._uuids += 1
+        seed = (journal.instance_id, journal.execution_id, str(journal.now), str(self._uuids))
+        return str(uuid.uuid5(_UUIDS, "\n".join(seed)))
+
+    def create_replay_safe_logger(
+        self, logger: logging.Logger
+    ) -> logging.LoggerAdapter[logging.Logger]:
+        """Wrap a logger so that it logs nothing while the code is replaying."""
+        return ReplaySafeLogger(logger, self._journal)
+
+    def _timer(
+        self, fire_at: datetime | timedelta | float, origin: Origin
+    ) -> CancellableTask[None]:
+        journal = self._journal
+        task: CancellableDeferred[None] = CancellableDeferred(journal, "a timer", origin)
+        if self._may_ask():
+            journal.set_timer(
+                Timer(
+                    self._time_of(fire_at),
+                    partial(task.settle, None),
+                    origin=origin,
+                    purpose="a timer",
+                )
+            )
+        return task
+
+    def _time_of(self, time: datetime | timedelta | float) -> int:
+        """Return a time, or the end of a duration that begins now, in microseconds."""
+        if isinstance(time, datetime):
+            return micros_of_datetime(time)
+        duration = time if isinstance(time, timedelta) else timedelta(seconds=time)
+        return self._journal.now + micros_of_timedelta(duration)
+
+    def _may_ask(self) -> bool:
+        """Whether what is asked for now counts; it does not while the session is being closed.
+
+        Raises:
+            OrchestratorError: the orchestrator does not run now.
+        """
+        journal = self._journal
+        if journal.in_turn:
+            return True
+        if journal.evicted:
+            return False
+        raise OrchestratorError(misuse.used_after_turn(journal.instance_id))
+
+
+def _input_type(definition: ActivityDefinition, input: Any) -> Any:
+    """Return what an activity's input is declared as.
+
+    Raises:
+        OrchestratorError: an input is missing, or there must be none.
+    """
+    parameter = definition.input
+    if parameter is None:
+        if input is not None:
+            raise OrchestratorError(misuse.input_unwanted(definition.label, input))
+        return Any
+    if input is None and parameter.when_absent() is ABSENT:
+        raise OrchestratorError(misuse.input_missing(definition.label, parameter.type))
+    return parameter.type

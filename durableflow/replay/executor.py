@@ -1,0 +1,196 @@
+"""Runs an orchestrator's code between one wait and the next: ``Executor``.
+
+A generator and a coroutine are the same to it: both are driven by ``send`` and ``throw``, and what
+they hand out is the task that they wait for.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Coroutine, Generator
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.errors import ConversionError, OrchestratorError
+from durableflow.protocol.failures import FailureDetails, from_exception
+from durableflow.registry import ABSENT, OrchestratorDefinition
+from durableflow.replay import misuse
+from durableflow.replay.journal import Journal
+from durableflow.replay.tasks import Deferred
+
+if TYPE_CHECKING:
+    from durableflow.replay.context import OrchestrationContext
+    from durableflow.replay.record import Record
+    from durableflow.replay.retries import Retries
+
+logger = logging.getLogger(__name__)
+
+MOST_STEPS: Final = 10_000
+_MOST_CLOSES: Final = 10
+
+
+@frozen
+class Completion:
+    """How an orchestration ends."""
+
+    status: pb.OrchestrationStatus
+    result: str | None = None
+    failure: FailureDetails | None = None
+
+
+class Executor:
+    """The code of one execution.
+
+    Attributes:
+        running: The generator or coroutine; None before it starts and for a plain function.
+        awaited: The task that it waits for, None if it does not.
+        completion: How it ended, None if it goes on.
+    """
+
+    def __init__(
+        self,
+        definition: OrchestratorDefinition,
+        journal: Journal,
+        context: OrchestrationContext,
+        *,
+        record: Record,
+        retries: Retries,
+    ) -> None:
+        self.definition = definition
+        self.journal = journal
+        self.context = context
+        self.record = record
+        self.retries = retries
+        self.running: Any = None
+        self.awaited: Deferred[Any] | None = None
+        self.completion: Completion | None = None
+
+    def start(self, text: str | None) -> None:
+        """Call the function with its input, and run to the first wait."""
+        try:
+            result = self._call(text)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- whatever user code raises, SystemExit too, ends its own instance and not the worker
+            self.fail(error)
+            return
+        if isinstance(result, Generator | Coroutine):
+            self.running = result
+            self.advance()
+        else:
+            self._finish(result)
+
+    def advance(self) -> None:
+        """Hand over the result of the awaited task, and run to the next wait or the end."""
+        journal, send = self.journal, self.running.send
+        task, self.awaited = self.awaited, None
+        value, error = (None, None) if task is None else (task.value, task.failure)
+        # Fewer steps than there are events always come to an end: each awaits something new.
+        for _ in range(MOST_STEPS + journal.position):
+            journal.resumptions += 1
+            try:
+                if error is None:
+                    yielded = send(value)
+                else:
+                    yielded = self.running.throw(error.with_traceback(None))
+            except StopIteration as stop:
+                self._finish(stop.value)
+                return
+            except KeyboardInterrupt:
+                raise
+            except BaseException as failure:  # noqa: BLE001 -- see start
+                self.fail(failure)
+                return
+            if not isinstance(yielded, Deferred):
+                error = OrchestratorError(misuse.not_a_task(yielded, self.running))
+            elif yielded.journal is not journal and yielded.journal is not None:
+                error = OrchestratorError(misuse.another_context(yielded.what, self.running))
+            else:
+                journal.unawaited.pop(yielded, None)
+                if not yielded.is_complete:
+                    self.awaited = yielded
+                    return
+                value, error = yielded.value, yielded.failure
+        self.fail(OrchestratorError(misuse.yields_in_a_loop(self.running, MOST_STEPS)))
+
+    def terminate(self, output: str | None) -> None:
+        """End as the task hub demands."""
+        self.awaited = None
+        self.completion = Completion(pb.ORCHESTRATION_STATUS_TERMINATED, output)
+
+    def fail(self, error: BaseException) -> None:
+        """End with a failure."""
+        self.awaited = None
+        self.completion = Completion(pb.ORCHESTRATION_STATUS_FAILED, failure=from_exception(error))
+
+    def close(self) -> None:
+        """Run what the code does when it is abandoned: ``finally`` and ``with`` blocks.
+
+        It may not wait there; code that does is resumed and abandoned again, a few times.
+        """
+        running, self.running = self.running, None
+        self.awaited = None
+        if running is None:
+            return
+        problem: BaseException | None = None
+        for _ in range(_MOST_CLOSES):
+            try:
+                running.close()
+                break
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 -- as in start; the instance itself is not affected
+                problem = error
+        if problem is not None:
+            logger.warning(
+                "Orchestrator '%s', instance '%s': the code waited or raised while its session "
+                "was closed (%s). Only that session is gone; the instance goes on. Keep `yield` "
+                "and `await` out of `finally` and `except GeneratorExit`.",
+                self.definition.name,
+                self.journal.instance_id,
+                problem,
+            )
+
+    def _call(self, text: str | None) -> Any:
+        definition = self.definition
+        parameter = definition.input
+        if parameter is None:
+            return definition.function(self.context)
+        if text is None:
+            value = parameter.when_absent()
+            if value is ABSENT:
+                raise ConversionError(misuse.input_missing(definition.label, parameter.type))
+        else:
+            self.journal.payload_characters += len(text)
+            where = f"input of orchestrator '{definition.name}'"
+            value = self.journal.converter.loads(text, parameter.type, where=where)
+        return definition.function(self.context, value)
+
+    def _finish(self, value: Any) -> None:
+        definition = self.definition
+        keyword = "await" if isinstance(self.running, Coroutine) else "yield"
+        if isinstance(value, Deferred):
+            self.fail(OrchestratorError(misuse.returned_task(value.what, keyword)))
+            return
+        if isinstance(value, Generator | Coroutine):
+            self.fail(OrchestratorError(misuse.returned_unrun(value)))
+            return
+        try:
+            result = self.journal.converter.dumps(
+                value, definition.output_type, where=f"output of orchestrator '{definition.name}'"
+            )
+        except Exception as error:  # noqa: BLE001 -- converting runs user code as well
+            self.fail(error)
+            return
+        self.completion = Completion(pb.ORCHESTRATION_STATUS_COMPLETED, result)
+        if self.journal.unawaited and not self.journal.is_silent:
+            logger.warning(
+                "Orchestrator '%s', instance '%s', finished without waiting for: %s. Put `%s` "
+                "before what it should wait for.",
+                definition.name,
+                self.journal.instance_id,
+                misuse.never_awaited(self.journal.unawaited),
+                keyword,
+            )

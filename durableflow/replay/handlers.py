@@ -1,0 +1,253 @@
+"""What each kind of history event means to an execution: ``HANDLERS`` and ``feed``.
+
+| kind                                             | effect                                       |
+|--------------------------------------------------|----------------------------------------------|
+| orchestratorStarted                              | a turn begins; its time is the time          |
+| executionStarted                                 | the code starts with its input               |
+| taskScheduled, timerCreated, other confirmations | compared with what the code asked for        |
+| taskCompleted, taskFailed, timerFired            | answer a request                             |
+| eventRaised                                      | given to who waits for it, or kept           |
+| executionSuspended, executionResumed             | answers and events are held in between       |
+| executionTerminated                              | the end                                      |
+
+After each event the code goes on if the task that it waits for has ended.  A handler returns None,
+or why history and code do not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.errors import TaskFailedError
+from durableflow.protocol.failures import FailureDetails, from_message
+from durableflow.protocol.times import micros_of, micros_of_timedelta
+from durableflow.replay.determinism import Diverged, diagnose, unknown_kind
+from durableflow.replay.executor import Executor
+from durableflow.replay.journal import ActivityCall, Timer
+
+Handler: TypeAlias = Callable[[Executor, Any], Diverged | None]
+
+
+def feed(executor: Executor, events: Iterable[pb.HistoryEvent]) -> Diverged | None:
+    """Let an execution go through some events, in order."""
+    journal = executor.journal
+    for event in events:
+        journal.position += 1
+        diverged = _apply(executor, event)
+        if diverged is not None:
+            return diverged
+    return None
+
+
+def _apply(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    kind = event.WhichOneof("eventType")
+    handler = _TABLE.get(kind or "")
+    if handler is None:
+        return unknown_kind(executor, kind)
+    if executor.journal.suspended and kind in HELD:
+        executor.journal.held.append((executor.journal.position, event))
+        return None
+    diverged = handler(executor, event)
+    if diverged is not None:
+        return diverged
+    awaited = executor.awaited
+    if awaited is not None and awaited.is_complete:
+        executor.advance()
+    return None
+
+
+def _orchestrator_started(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    journal = executor.journal
+    journal.now = micros_of(event.timestamp)
+    if not journal.unconfirmed and executor.completion is None:
+        return None
+    # A rewound history lacks the failed calls on purpose: they are requested once more.
+    if executor.record.is_rewound:
+        return None
+    return diagnose(executor, event, next(iter(journal.unconfirmed.values()), None))
+
+
+def _execution_started(executor: Executor, event: pb.HistoryEvent) -> None:
+    started = event.executionStarted
+    journal = executor.journal
+    if journal.instance_id:
+        return
+    journal.instance_id = started.orchestrationInstance.instanceId
+    journal.execution_id = started.orchestrationInstance.executionId.value
+    journal.name = started.name
+    journal.version = started.version.value
+    if started.HasField("parentInstance"):
+        journal.parent_instance_id = started.parentInstance.orchestrationInstance.instanceId
+    executor.start(_text(started, "input"))
+
+
+def _execution_terminated(executor: Executor, event: pb.HistoryEvent) -> None:
+    if executor.completion is None:
+        executor.terminate(_text(event.executionTerminated, "input"))
+
+
+def _execution_suspended(executor: Executor, _event: pb.HistoryEvent) -> None:
+    executor.journal.suspended = True
+
+
+def _execution_resumed(executor: Executor, _event: pb.HistoryEvent) -> Diverged | None:
+    journal = executor.journal
+    journal.suspended = False
+    held, journal.held = journal.held, []
+    here = journal.position
+    for journal.position, event in held:
+        diverged = _apply(executor, event)
+        if diverged is not None:
+            return diverged
+    journal.position = here
+    return None
+
+
+def _task_scheduled(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    made = executor.journal.unconfirmed.pop(event.eventId, None)
+    if isinstance(made, ActivityCall) and made.name == event.taskScheduled.name:
+        return None
+    return diagnose(executor, event, made)
+
+
+def _timer_created(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    made = executor.journal.unconfirmed.pop(event.eventId, None)
+    return None if isinstance(made, Timer) else diagnose(executor, event, made)
+
+
+def _not_asked_for(executor: Executor, event: pb.HistoryEvent) -> Diverged:
+    """Meet what no call of today's context can have led to."""
+    return diagnose(executor, event, executor.journal.unconfirmed.get(event.eventId))
+
+
+def _task_completed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    completed = event.taskCompleted
+    call = executor.journal.calls.pop(completed.taskScheduledId, None)
+    if call is None:
+        return _unanswerable(executor, event, completed.taskScheduledId)
+    # The first look at the text is cheap, and shows nearly always that there is one.
+    text = completed.result.value or _text(completed, "result")
+    call.task.receive(text, call.declared, f"result of activity '{call.name}'")
+    return None
+
+
+def _task_failed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    failed = event.taskFailed
+    journal = executor.journal
+    call = journal.calls.pop(failed.taskScheduledId, None)
+    if call is None:
+        return _unanswerable(executor, event, failed.taskScheduledId)
+    details = from_message(failed.failureDetails)
+    delay = executor.retries.delay(journal, call, details)
+    if delay is None:
+        call.task.fail(TaskFailedError(_failure(call, details), details))
+        return None
+    journal.set_timer(
+        Timer(
+            journal.now + micros_of_timedelta(delay),
+            partial(journal.call_again, call),
+            origin=call.origin,
+            purpose=f"the retry timer of activity '{call.name}'",
+        )
+    )
+    return None
+
+
+def _timer_fired(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    timer_id = event.timerFired.timerId
+    timer = executor.journal.timers.pop(timer_id, None)
+    if timer is None:
+        return _unanswerable(executor, event, timer_id)
+    timer.fire()
+    return None
+
+
+def _event_raised(executor: Executor, event: pb.HistoryEvent) -> None:
+    raised = event.eventRaised
+    executor.journal.raise_event(raised.name, _text(raised, "input"))
+
+
+def _ignore(_executor: Executor, _event: pb.HistoryEvent) -> None:
+    """Let pass what says nothing to the code."""
+
+
+def _unanswerable(executor: Executor, event: pb.HistoryEvent, number: int) -> Diverged | None:
+    """Meet an answer that nobody waits for.
+
+    Engines may deliver an answer twice; the second is dropped.  An answer to something that was
+    never asked, or to something of another kind, is not.
+    """
+    journal = executor.journal
+    asked = journal.calls.get(number) or journal.timers.get(number)
+    if asked is None and number <= journal.last_id:
+        return None
+    return diagnose(executor, event, asked)
+
+
+def _failure(call: ActivityCall, details: FailureDetails) -> str:
+    attempts = f" after {call.attempts} attempts" if call.attempts > 1 else ""
+    message = f": {details.message}" if details.message else ""
+    return f"Activity '{call.name}' failed{attempts}: {details.error_type}{message}"
+
+
+def _text(message: Any, field: str) -> str | None:
+    """Return a text, or None if it is absent, which an empty one is not."""
+    return getattr(message, field).value if message.HasField(field) else None
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    "executionStarted": _execution_started,
+    "executionTerminated": _execution_terminated,
+    "executionSuspended": _execution_suspended,
+    "executionResumed": _execution_resumed,
+    "orchestratorStarted": _orchestrator_started,
+    "taskScheduled": _task_scheduled,
+    "taskCompleted": _task_completed,
+    "taskFailed": _task_failed,
+    "timerCreated": _timer_created,
+    "timerFired": _timer_fired,
+    "eventRaised": _event_raised,
+    "subOrchestrationInstanceCreated": _not_asked_for,
+    "subOrchestrationInstanceCompleted": _not_asked_for,
+    "subOrchestrationInstanceFailed": _not_asked_for,
+    "eventSent": _not_asked_for,
+    "entityOperationSignaled": _not_asked_for,
+    "entityOperationCalled": _not_asked_for,
+    "entityOperationCompleted": _not_asked_for,
+    "entityOperationFailed": _not_asked_for,
+    "entityLockRequested": _not_asked_for,
+    "entityLockGranted": _not_asked_for,
+    "entityUnlockSent": _not_asked_for,
+}
+
+IGNORED: Final = frozenset(
+    {
+        "orchestratorCompleted",
+        "executionCompleted",
+        "executionRewound",
+        "genericEvent",
+        "historyState",
+        "continueAsNew",
+    }
+)
+
+HELD: Final = frozenset(
+    {
+        "executionStarted",
+        "taskCompleted",
+        "taskFailed",
+        "timerFired",
+        "eventRaised",
+        "subOrchestrationInstanceCompleted",
+        "subOrchestrationInstanceFailed",
+        "entityOperationCompleted",
+        "entityOperationFailed",
+        "entityLockGranted",
+    }
+)
+"""What a suspended instance does not get to see before it is resumed."""
+
+_TABLE: Final = HANDLERS | dict.fromkeys(IGNORED, _ignore)

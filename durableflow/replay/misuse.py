@@ -1,0 +1,141 @@
+"""The words for what an orchestrator must not do: what happened, and what to write instead."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Generator, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from durableflow.replay.sources import called_function, place_of, waiting_place
+
+if TYPE_CHECKING:
+    from durableflow.replay.tasks import Deferred
+
+WHEN_ANY_OF_NOTHING: Final = "when_any got no tasks, so it would wait for ever. Give it a task."
+SEVERAL_CONTEXTS: Final = (
+    "These tasks belong to several orchestrations. Combine only tasks made by the context that "
+    "this orchestrator received."
+)
+
+
+def not_complete(what: str) -> str:
+    """The result was asked for too early."""
+    return f"The task for {what} is not complete. Wait for it first: `yield task` or `await task`."
+
+
+def not_failed(what: str) -> str:
+    """The exception of a task without one was asked for."""
+    return f"The task for {what} has not failed. Ask `task.is_failed` first."
+
+
+def iterated(what: str) -> str:
+    """A task was iterated in another way than by ``yield from``."""
+    return (
+        f"The task for {what} was iterated. A task is not a sequence: wait for it with "
+        "`yield task`, `yield from task` or `await task`."
+    )
+
+
+def not_a_child(function: str, value: Any) -> str:
+    """Something that is no task was given to ``when_all`` or ``when_any``."""
+    return (
+        f"{function} got {_kind(value)}, which is not a task. Did you call an activity directly? "
+        f"Use `ctx.call_activity(…)` to make the tasks that you give to {function}."
+    )
+
+
+def not_a_task(value: Any, running: Any) -> str:
+    """Something that is no task was yielded or awaited.
+
+    A coroutine among it is closed, so that Python does not complain about it as well.
+    """
+    verb = "awaited" if isinstance(running, Coroutine) else "yielded"
+    called = called_function(running)
+    if isinstance(value, Coroutine):
+        value.close()
+    if called is not None:
+        hint = (
+            f"did you call `{called}(ctx, …)` directly? use `ctx.call_activity({called}, input=…)`"
+        )
+    elif isinstance(value, list | tuple | set | frozenset) and value:
+        hint = "use `when_all([…])` or `when_any([…])` to wait for several tasks"
+    elif verb == "awaited":
+        hint = (
+            "an orchestrator awaits only tasks that its context made; what waits for a clock, a "
+            "file or a network belongs in an activity"
+        )
+    else:
+        hint = (
+            "an orchestrator yields only tasks that its context made; did you call an activity "
+            "directly? use `ctx.call_activity(…, input=…)`"
+        )
+    return f"you {verb} {_kind(value)}; {hint} ({waiting_place(running)})"
+
+
+def another_context(what: str, running: Any) -> str:
+    """A task of another orchestration was yielded."""
+    return (
+        f"The task for {what} was made by the context of another orchestration "
+        f"({waiting_place(running)}). Wait only for tasks made by the context that this "
+        "orchestrator received."
+    )
+
+
+def returned_task(what: str, keyword: str) -> str:
+    """A task was returned.
+
+    Args:
+        keyword: What this orchestrator waits with: ``yield`` or ``await``.
+    """
+    return (
+        f"the orchestrator returned the task for {what}; {keyword} it first: "
+        f"`return ({keyword} …)`."
+    )
+
+
+def returned_unrun(value: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -> str:
+    """A generator or a coroutine was returned, which is closed here."""
+    value.close()
+    name = getattr(value, "__name__", "…")
+    keyword = "await" if isinstance(value, Coroutine) else "yield from"
+    return (
+        f"the orchestrator returned `{name}(…)`, which has not run. "
+        f"Use `return ({keyword} {name}(…))`."
+    )
+
+
+def input_missing(label: str, expected: Any) -> str:
+    """No input was given to a function that needs one."""
+    name = getattr(expected, "__name__", str(expected))
+    return f"{label.capitalize()} needs an input ({name}), and none was given. Pass `input=…`."
+
+
+def input_unwanted(label: str, value: Any) -> str:
+    """An input was given to a function that takes none."""
+    return f"{label.capitalize()} takes no input, but {_kind(value)} was passed as `input=`."
+
+
+def yields_in_a_loop(running: Any, steps: int) -> str:
+    """Code goes on and on without waiting."""
+    return (
+        f"the orchestrator yields in a loop: {steps} times in one turn it went on at once, at last "
+        f"at {waiting_place(running)}. Every task that it waits for is complete already; wait for "
+        "a new one, or leave the loop."
+    )
+
+
+def used_after_turn(instance_id: str) -> str:
+    """The context was used while its orchestrator does not run."""
+    return (
+        f"The context of instance '{instance_id}' was used outside its orchestrator's turn, by "
+        "another thread, a callback or a task of asyncio. Only the orchestrator function itself, "
+        "while it runs, can use its context; move other work into activities."
+    )
+
+
+def never_awaited(tasks: Iterable[Deferred[Any]]) -> str:
+    """List the tasks that nobody waited for, with their lines."""
+    return "; ".join(f"{task.what} ({place_of(task.origin)})" for task in tasks)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else type(value).__name__

@@ -1,0 +1,64 @@
+"""Whether a failed call is tried again: history decides as far as it goes, then the policy.
+
+The policy may have changed since a failure was recorded.  Its retry timer, and the call that was
+scheduled again, are then followed as they stand.  Mostly the history shows what happened: the
+number of the retry timer stands in it, and the call is scheduled a second time.  Where it does
+not, because the timer has not fired yet, say, or is one that the code made itself, today's policy
+is the best guess; if the code diverges later, the newest guess is turned round and the history is
+replayed once more.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from durableflow.protocol.failures import FailureDetails
+from durableflow.replay.journal import ActivityCall, Journal
+from durableflow.replay.record import Record
+
+_MOST_REVISIONS: Final = 100
+_NO_DELAY: Final = timedelta(0)
+
+
+class Retries:
+    """Decides about the failures of one execution.
+
+    Args:
+        record: The history that is being replayed.
+    """
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._guesses: dict[int, bool] = {}
+        self._revised: set[int] = set()
+
+    def delay(
+        self, journal: Journal, call: ActivityCall, failure: FailureDetails
+    ) -> timedelta | None:
+        """Return how long to wait before the next attempt; None: there is none."""
+        delay = _by_policy(journal, call, failure)
+        if not journal.replaying:
+            return delay
+        position = journal.position
+        retried = self._record.shows_retry(position, call.id, journal.last_id + 1)
+        if retried is None:
+            retried = self._guesses.setdefault(position, delay is not None)
+        return (delay or _NO_DELAY) if retried else None
+
+    def revise(self) -> bool:
+        """Turn the newest guess round that has not been; whether there was one."""
+        open_guesses = self._guesses.keys() - self._revised
+        if not open_guesses or len(self._revised) >= _MOST_REVISIONS:
+            return False
+        newest = max(open_guesses)
+        self._guesses[newest] = not self._guesses[newest]
+        self._revised.add(newest)
+        return True
+
+
+def _by_policy(journal: Journal, call: ActivityCall, failure: FailureDetails) -> timedelta | None:
+    if call.policy is None or failure.is_non_retriable:
+        return None
+    elapsed = timedelta(microseconds=journal.now - call.first_at)
+    return call.policy.next_delay(attempt=call.attempts, elapsed=elapsed)

@@ -1,0 +1,161 @@
+"""An orchestrator between its turns: ``Session``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import frozen
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.converter import Converter
+from durableflow.errors import NonDeterminismError
+from durableflow.protocol.actions import complete_orchestration
+from durableflow.registry import OrchestratorDefinition, Registry
+from durableflow.replay.context import OrchestrationContext
+from durableflow.replay.determinism import Diverged
+from durableflow.replay.executor import Executor
+from durableflow.replay.handlers import feed
+from durableflow.replay.journal import Journal
+from durableflow.replay.record import Record
+from durableflow.replay.retries import Retries
+
+_BYTES_PER_EVENT: Final = 150
+
+
+@frozen
+class Turn:
+    """What an orchestrator wants after a turn.
+
+    Attributes:
+        actions: In the order in which it asked; the end of the orchestration comes last.
+        custom_status: Its current value as JSON, None if there is none.
+        finished: Whether the orchestration has ended.
+    """
+
+    actions: list[pb.OrchestratorAction]
+    custom_status: str | None
+    finished: bool
+
+
+class Session:
+    """A suspended orchestrator, which goes on when there are new events.
+
+    Each turn runs user code in the caller's thread, and has no other effects.
+
+    Args:
+        definition: The code to run.
+        converter: For inputs, results and events.
+        registry: Where functions given to ``call_activity`` are looked up.
+        fail_on_nondeterminism: End the orchestration when code and history do not fit; else the
+            turn is ``Diverged``.
+
+    Attributes:
+        position: How many events the history has once the last turn is applied.
+    """
+
+    def __init__(
+        self,
+        definition: OrchestratorDefinition,
+        *,
+        converter: Converter,
+        registry: Registry,
+        fail_on_nondeterminism: bool = False,
+    ) -> None:
+        self._definition = definition
+        self._converter = converter
+        self._registry = registry
+        self._fail_on_nondeterminism = fail_on_nondeterminism
+        self.position = 0
+        record = Record(())
+        self._executor = self._new_executor(record, Retries(record))
+
+    @property
+    def history_bytes(self) -> int:
+        """About how much history it has consumed, in bytes."""
+        return self.position * _BYTES_PER_EVENT + self._executor.journal.payload_characters
+
+    @property
+    def idle_only(self) -> bool:
+        """Whether it waits for timers and external events only."""
+        return not self._executor.journal.calls
+
+    def turn(
+        self, past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
+    ) -> Turn | Diverged:
+        """Go through events until the code waits for something that they do not bring.
+
+        Args:
+            past: The whole history in the first turn; nothing in later ones.
+            new: What has happened since.
+        """
+        diverged = self._replay(past, new) if past else self._feed((), new)
+        if diverged is not None:
+            if not self._fail_on_nondeterminism:
+                return diverged
+            self._executor.journal.take_requests()
+            self._executor.fail(NonDeterminismError(diverged.reason))
+        return self._end_turn(len(past) + len(new))
+
+    def close(self) -> None:
+        """Abandon the code; its ``finally`` and ``with`` blocks run, without any effects on it."""
+        self._executor.journal.evicted = True
+        self._executor.close()
+
+    def _new_executor(self, record: Record, retries: Retries) -> Executor:
+        journal = Journal(self._converter)
+        context = OrchestrationContext(journal, self._registry)
+        return Executor(self._definition, journal, context, record=record, retries=retries)
+
+    def _replay(
+        self, past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
+    ) -> Diverged | None:
+        record = Record(past)
+        retries = Retries(record)
+        first: Diverged | None = None
+        while True:
+            self._executor = self._new_executor(record, retries)
+            diverged = self._feed(past, new)
+            if diverged is None:
+                break
+            first = first or diverged
+            if not retries.revise():
+                break
+            self.close()
+        record.forget()
+        return diverged and first
+
+    def _feed(
+        self, past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
+    ) -> Diverged | None:
+        executor = self._executor
+        journal = executor.journal
+        journal.position = self.position
+        journal.in_turn = True
+        try:
+            if past:
+                diverged = feed(executor, past)
+                if diverged is not None:
+                    return diverged
+            journal.replaying = False
+            return feed(executor, new)
+        finally:
+            journal.in_turn = False
+
+    def _end_turn(self, events: int) -> Turn:
+        executor = self._executor
+        actions = [request.action() for request in executor.journal.take_requests()]
+        # Each action is confirmed by an event, and orchestratorCompleted ends the turn.
+        self.position += events + len(actions) + 1
+        completion = executor.completion
+        if completion is not None:
+            self.position += 1
+            actions.append(
+                complete_orchestration(
+                    executor.journal.last_id + 1,
+                    completion.status,
+                    result=completion.result,
+                    failure=completion.failure,
+                )
+            )
+        return Turn(actions, executor.journal.custom_status, completion is not None)
