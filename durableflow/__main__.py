@@ -1,0 +1,96 @@
+"""The command line: ``python -m durableflow run module:app`` starts a worker."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from durableflow._version import __version__
+from durableflow.app import App
+from durableflow.errors import OperationalError, SetupError
+
+_EXIT_FAILED = 1
+_EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the process's exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        load_app(options.target).run(task_hub=options.task_hub)
+    except SetupError as error:
+        print(f"durableflow: {error}", file=sys.stderr)
+        return _EXIT_USAGE
+    except OperationalError as error:
+        print(f"durableflow: {error}", file=sys.stderr)
+        return _EXIT_FAILED
+    return 0
+
+
+def load_app(target: str) -> App:
+    """Import the app that ``module:attribute`` names.
+
+    Raises:
+        SetupError: there is no such module, or no such app in it; it says what there is.
+    """
+    module_name, colon, attribute = target.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        module_name = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise SetupError(
+            f"{target!r} is a file. Name the module and the app in it: "
+            f"python -m durableflow run {module_name}:{attribute or 'app'}"
+        )
+    if not module_name:
+        raise SetupError(f"{target!r} names no module. Write MODULE:APP, for example orders:app.")
+    module = _import(module_name)
+    if not colon:
+        attribute = "app"
+    found = getattr(module, attribute, None)
+    if isinstance(found, App):
+        return found
+    apps = [name for name, value in vars(module).items() if isinstance(value, App)]
+    advice = (
+        f"It has {', '.join(f'{module_name}:{name}' for name in apps)}."
+        if apps
+        else f"It has no App at all; write `{attribute} = App({module_name!r})` in it."
+    )
+    what = "has no attribute" if found is None else f"has a {type(found).__name__} as"
+    raise SetupError(f"Module {module_name!r} {what} {attribute!r}, but an App is needed. {advice}")
+
+
+def _import(module_name: str) -> object:
+    if os.getcwd() not in sys.path:  # noqa: PTH109 — sys.path holds plain text
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 — as above
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module_name != missing and not module_name.startswith(f"{missing}."):
+            raise  # the module exists, and something that it imports does not
+        raise SetupError(
+            f"There is no module {missing!r} in {os.getcwd()!r} or where Python is installed. "  # noqa: PTH109
+            "Run this in the folder that holds it, or set PYTHONPATH."
+        ) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m durableflow", description="Durable orchestrations in Python."
+    )
+    parser.add_argument("--version", action="version", version=f"durableflow {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="start a worker", description="Start a worker of an app.")
+    run.add_argument("target", metavar="MODULE:APP", help="the app, for example orders:app")
+    run.add_argument(
+        "--task-hub",
+        metavar="ADDRESS",
+        help="where to run, for example sqlite:///orders.db or grpc://localhost:4001",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
