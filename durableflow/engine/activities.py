@@ -10,13 +10,10 @@ from attrs import define
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import transitions
-from durableflow.engine.clock import Clock
-from durableflow.engine.committer import PAIRING, RECORDING, Committer
-from durableflow.engine.delivery import Delivery
+from durableflow.engine.committer import PAIRING, RECORDING
+from durableflow.engine.core import Core
 from durableflow.engine.filters import QueueKey
-from durableflow.engine.jobs import JobThread
 from durableflow.engine.resident import Resident
-from durableflow.engine.store import Reader
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.transitions import Outcome
@@ -64,23 +61,14 @@ class ActivityWork:
 class Activities:
     """The outstanding activities of all instances, by row."""
 
-    def __init__(
-        self,
-        *,
-        clock: Clock,
-        committer: Committer,
-        delivery: Delivery,
-        suspects: Suspects,
-        jobs: JobThread,
-        reader: Reader,
-    ) -> None:
+    def __init__(self, core: Core, suspects: Suspects) -> None:
         self._loop = asyncio.get_running_loop()
-        self._clock = clock
-        self._committer = committer
-        self._delivery = delivery
+        self._clock = core.clock
+        self._committer = core.committer
+        self._delivery = core.delivery
+        self._reading = core.reading
+        self._reader = core.reader
         self._suspects = suspects
-        self._jobs = jobs
-        self._reader = reader
         self._by_row: dict[int, ActivityWork] = {}
         self._orphans: dict[str, dict[int, ActivityWork]] = {}
         self._sends: set[asyncio.Task[None]] = set()
@@ -238,7 +226,7 @@ class Activities:
     ) -> None:
         """Push an item once it is read, or once its dispatch is recorded."""
         if item is None:
-            request = await self._jobs.submit(self._reader.activity, work.row)
+            request = await self._reading.submit(self._reader.activity, work.row)
             if request is None:
                 return
             item = pb.WorkItem(activityRequest=pb.ActivityRequest.FromString(request))

@@ -32,7 +32,8 @@ RECORDING: Final = 0.020
 class Target(Protocol):
     """Where batches go: the store."""
 
-    def write(self, batch: Batch) -> None: ...
+    def write(self, batch: Batch) -> None:
+        """Write a batch in one transaction, or raise ``StorageError`` and keep nothing of it."""
 
 
 class Committer:

@@ -254,7 +254,9 @@ class Engine:
                 await asyncio.sleep(PROBE_SECONDS)
         current.pause()
         self._current = current
-        while not await self._probe(current):
+        while True:
+            if await self._probe(current):
+                break
             await asyncio.sleep(PROBE_SECONDS)
         self._trouble = None
         current.unpause()

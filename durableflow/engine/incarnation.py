@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
-from uuid import uuid4
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.activities import Activities
 from durableflow.engine.batch import Batch, Suspect, TimerRow
 from durableflow.engine.clock import Clock
 from durableflow.engine.committer import Committer
-from durableflow.engine.delivery import Delivery, Work
+from durableflow.engine.core import Core
+from durableflow.engine.custody import Custody
+from durableflow.engine.delivery import Delivery
 from durableflow.engine.filters import Filters
 from durableflow.engine.histories import Histories
 from durableflow.engine.instances import Instances
 from durableflow.engine.jobs import JobThread
-from durableflow.engine.resident import Resident
-from durableflow.engine.state import Parked, key_of
+from durableflow.engine.names import new_id, new_incarnation
 from durableflow.engine.store import Reader, Store
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
@@ -57,7 +56,7 @@ class Incarnation:
         clock: Clock,
         on_failed: Callable[[StorageError], None],
     ) -> None:
-        self.name = secrets.token_hex(6)
+        self.name = new_incarnation()
         self.hub_id = ""
         self.has_served_worker = False
         self.store = store
@@ -76,12 +75,12 @@ class Incarnation:
         found = await self._reading.submit(self.reader.suspects)
         keys = count(await self._reading.submit(self.reader.last_key) + 1)
         self._build(found, lambda: next(keys), unclean=meta.get("clean") == 0)
-        self.hub_id = str(meta.get("hub_id") or uuid4().hex)
+        self.hub_id = str(meta.get("hub_id") or new_id())
         self.has_served_worker = bool(meta.get("served"))
         self.committer.put_meta("hub_id", self.hub_id)
         self.committer.put_meta("clean", 0)
         await self._restore()
-        self.suspects.start()
+        self.suspects.start(Custody(self._core, self.turns, self.activities))
         self.timers.start()
         self._clock.on_jump(self._clock_jumped)
 
@@ -131,51 +130,36 @@ class Incarnation:
             on_settled=self.working_set.settle,
             on_failed=self._on_failed,
         )
-        self.histories = Histories(self._reading, self.reader, self.committer)
         self.delivery = Delivery(self._stream_lost)
-        self.suspects = Suspects(
-            found,
-            unclean=unclean,
-            delivery=self.delivery,
-            work_of=self._work_of,
-            release=self._release,
-            note=self._note,
-            quarantine=self._quarantine,
-        )
-        self.activities = Activities(
+        core = self._core = Core(
             clock=self._clock,
             committer=self.committer,
+            working_set=self.working_set,
+            histories=Histories(self._reading, self.reader, self.committer),
             delivery=self.delivery,
-            suspects=self.suspects,
-            jobs=self._reading,
+            reading=self._reading,
             reader=self.reader,
         )
+        self.suspects = Suspects(found, unclean=unclean, delivery=self.delivery)
+        self.activities = Activities(core, self.suspects)
         self.timers = Timers(
             self._clock,
             read=lambda first, limit: self._reading.submit(self.reader.timers, first, limit),
             fire=self._fire,
         )
         self.turns = Turns(
-            self.name,
-            clock=self._clock,
-            committer=self.committer,
-            delivery=self.delivery,
-            histories=self.histories,
+            core,
+            incarnation=self.name,
             suspects=self.suspects,
             start_activities=self.activities.start,
             set_timer=self.timers.add,
         )
         self.instances = Instances(
-            clock=self._clock,
-            committer=self.committer,
-            working_set=self.working_set,
-            histories=self.histories,
+            core,
             suspects=self.suspects,
             turns=self.turns,
             activities=self.activities,
             timers=self.timers,
-            jobs=self._reading,
-            reader=self.reader,
             next_key=next_key,
         )
 
@@ -226,55 +210,3 @@ class Incarnation:
         task = self._loop.create_task(self.instances.fire_all(list(due)))
         self._firing.add(task)
         task.add_done_callback(self._firing.discard)
-
-    def _resident_of(self, item: int) -> Resident | None:
-        key = -item if item < 0 else key_of(item)
-        return self.working_set.by_key(key)
-
-    def _work_of(self, item: int) -> Work | None:
-        if item > 0:
-            work = self.activities.work(item)
-            return None if work is None or work.withdrawn() else work
-        resident = self._resident_of(item)
-        if resident is None or resident.turn or not resident.instance.is_runnable:
-            return None
-        return self.turns.work(resident)
-
-    def _release(self, item: int) -> None:
-        resident = self._resident_of(item)
-        work = self.activities.work(item)
-        if work is not None:
-            self.activities.offer(work)
-        if resident is not None:
-            resident.instance.parked = None
-            self.committer.writes(resident).changed = True
-            self.turns.ready(resident)
-
-    def _note(self, item: int, record: tuple[int, int] | None) -> asyncio.Future[None] | None:
-        resident = self._resident_of(item)
-        if resident is None:
-            return None
-        writes = self.committer.writes(resident)
-        if record is None:
-            writes.returned.append(item)
-        else:
-            writes.dispatched[item] = record
-        return self.committer.barrier(resident)
-
-    def _quarantine(self, item: int, crashes: int) -> None:
-        resident = self._resident_of(item)
-        if resident is None:
-            return
-        what = "Its next turn" if item < 0 else self._activity_text(resident, item)
-        reason = (
-            f"{what} ended the process that ran it {crashes} times while nothing else ran there, "
-            "so it is in quarantine. Mend the code, then resume the instance to try again."
-        )
-        log.error("Instance '%s': %s", resident.instance.instance_id, reason)
-        resident.instance.parked = Parked("quarantine", reason, crashes)
-        self.committer.writes(resident).changed = True
-
-    def _activity_text(self, resident: Resident, row: int) -> str:
-        work = self.activities.work(row)
-        name = "an activity" if work is None else f"activity '{work.key[1]}'"
-        return f"Task {resident.instance.activities.get(row)}, {name},"

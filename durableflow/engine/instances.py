@@ -5,24 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Final
-from uuid import uuid4
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import transitions
 from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
-from durableflow.engine.clock import Clock
-from durableflow.engine.committer import Committer
-from durableflow.engine.histories import Histories, past_events
-from durableflow.engine.jobs import JobThread
+from durableflow.engine.core import Core
+from durableflow.engine.histories import past_events
+from durableflow.engine.names import new_id
 from durableflow.engine.resident import Resident
 from durableflow.engine.state import PENDING, Instance, key_of, start_row
-from durableflow.engine.store import Reader
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
 from durableflow.engine.views import reply_of, state_of
-from durableflow.engine.working_set import WorkingSet
 from durableflow.errors import CallError
 from durableflow.protocol.status import Status
 
@@ -36,30 +32,26 @@ class Instances:
 
     def __init__(
         self,
+        core: Core,
         *,
-        clock: Clock,
-        committer: Committer,
-        working_set: WorkingSet,
-        histories: Histories,
         suspects: Suspects,
         turns: Turns,
         activities: Activities,
         timers: Timers,
-        jobs: JobThread,
-        reader: Reader,
         next_key: Callable[[], int],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._clock = clock
-        self._committer = committer
-        self._working_set = working_set
-        self._histories = histories
+        self._clock = core.clock
+        self._committer = core.committer
+        self._working_set = core.working_set
+        self._histories = core.histories
+        self._delivery = core.delivery
+        self._reading = core.reading
+        self._reader = core.reader
         self._suspects = suspects
         self._turns = turns
         self._activities = activities
         self._timers = timers
-        self._jobs = jobs
-        self._reader = reader
         self._next_key = next_key
 
     async def start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
@@ -70,7 +62,7 @@ class Instances:
         """
         if not request.name:
             raise CallError(Status.INVALID_ARGUMENT, "StartInstance needs an orchestrator name.")
-        instance_id = request.instanceId or uuid4().hex
+        instance_id = request.instanceId or new_id()
         existing = await self._working_set.load(instance_id)
         if existing is not None:
             if existing.instance.status not in request.orchestrationIdReusePolicy.replaceableStatus:
@@ -84,7 +76,7 @@ class Instances:
             request,
             key=self._next_key(),
             instance_id=instance_id,
-            execution_id=request.executionId.value or uuid4().hex,
+            execution_id=request.executionId.value or new_id(),
             now=self._clock.now(),
         )
         resident = self._working_set.add(instance)
@@ -215,7 +207,7 @@ class Instances:
         query = request.query
         after = _position(query.continuationToken.value)
         limit = query.maxInstanceCount if query.maxInstanceCount > 0 else PAGE_SIZE
-        page = await self._jobs.submit(self._reader.query, query, after, limit)
+        page = await self._reading.submit(self._reader.query, query, after, limit)
         reply = pb.QueryInstancesResponse()
         payloads = query.fetchInputsAndOutputs
         reply.orchestrationState.extend(state_of(i, payloads=payloads) for i in page.instances)
@@ -307,7 +299,7 @@ class Instances:
             resident.wake.cancel()
             resident.wake = None
         if turn is not None:
-            self._turns.freed(turn.stream)
+            self._delivery.pull(turn.stream)
 
     def _remove(self, resident: Resident) -> None:
         """Take an instance away with everything of its."""

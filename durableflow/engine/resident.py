@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 @define(slots=True, eq=False)
 class Writes:
-    """What the store must gain for one instance.  Kept as a sum, not as a list of steps: a
-    message that arrives and is consumed before the commit never touches the disk.
+    """What the store must gain for one instance.
+
+    Kept as a sum, not as a list of steps: a message that arrives and is consumed before the commit
+    never touches the disk.
 
     Attributes:
         due: Loop time from which a commit takes it; ``inf`` while it is empty.

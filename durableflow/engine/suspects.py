@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from durableflow.engine.batch import Suspect
 from durableflow.engine.delivery import Delivery, Work
@@ -28,43 +28,47 @@ ALONE_SECONDS: Final = 2.0
 VIGILANCE_SECONDS: Final = 30.0
 
 
+class Keeper(Protocol):
+    """What the suspects need done to work and instances."""
+
+    def work_of(self, item: int) -> Work | None:
+        """The work of an item that nobody holds; None if there is nothing to do any more."""
+
+    def release(self, item: int) -> None:
+        """Offer an item again in the ordinary way."""
+
+    def note(self, item: int, record: tuple[int, int] | None) -> asyncio.Future[None] | None:
+        """Write an item's record, or remove it; what is returned is done when it is committed."""
+
+    def quarantine(self, item: int, crashes: int) -> None:
+        """Show on the instance that an item was put aside."""
+
+
 class Suspects:
     """Decides what runs alone, and when.  Items are activity rows, and turns as minus the key."""
 
-    def __init__(
-        self,
-        found: list[Suspect],
-        *,
-        unclean: bool,
-        delivery: Delivery,
-        work_of: Callable[[int], Work | None],
-        release: Callable[[int], None],
-        note: Callable[[int, tuple[int, int] | None], asyncio.Future[None] | None],
-        quarantine: Callable[[int, int], None],
-    ) -> None:
+    def __init__(self, found: list[Suspect], *, unclean: bool, delivery: Delivery) -> None:
         self._loop = asyncio.get_running_loop()
         self._delivery = delivery
-        self._work_of = work_of
-        self._release = release
-        self._note = note
-        self._quarantine = quarantine
         self._crashes = {s.item: s.crashes + s.alone for s in found} if unclean else {}
         self._waiting = dict.fromkeys(self._crashes)
         self._quarantined: set[int] = set()
         self._alone: int | None = None
         self._step = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._custody: Keeper
         self.vigilant = unclean
         if unclean:
             self._calm = self._loop.call_later(VIGILANCE_SECONDS, self._relax)
 
-    def start(self) -> None:
+    def start(self, custody: Keeper) -> None:
         """Put aside what crashed too often.  Call once everything is loaded."""
+        self._custody = custody
         for item, crashes in self._crashes.items():
             if crashes >= QUARANTINE_AFTER:
                 self._waiting.pop(item)
                 self._quarantined.add(item)
-                self._quarantine(item, crashes)
+                self._custody.quarantine(item, crashes)
 
     def stop(self) -> None:
         """Do nothing more."""
@@ -93,7 +97,7 @@ class Suspects:
         self._crashes[item] = self._crashes.get(item, 0) + alone
         if self._crashes[item] >= QUARANTINE_AFTER:
             self._quarantined.add(item)
-            self._quarantine(item, self._crashes[item])
+            self._custody.quarantine(item, self._crashes[item])
         else:
             self._waiting[item] = None
         if alone:
@@ -106,7 +110,7 @@ class Suspects:
             if item in self._quarantined:
                 self._quarantined.discard(item)
                 self._crashes.pop(item, None)
-                self._release(item)
+                self._custody.release(item)
 
     def examine(self) -> None:
         """Run suspects alone, if there are any that a connected stream would take."""
@@ -117,7 +121,7 @@ class Suspects:
         self._delivery.pause()
         try:
             for item in list(self._waiting):
-                work = self._work_of(item)
+                work = self._custody.work_of(item)
                 if work is None:
                     self._dismiss(item)
                 elif self._delivery.has_takers(work.key):
@@ -132,7 +136,7 @@ class Suspects:
             return
         if self._delivery.is_idle:  # else something long runs beside it, and a crash proves nothing
             self._alone = item
-            noted = self._note(item, self.record(item))
+            noted = self._custody.note(item, self.record(item))
             if noted is not None:
                 await noted
         self._waiting.pop(item, None)
@@ -142,7 +146,7 @@ class Suspects:
             self._waiting[item] = None
         self._alone = None
         if item in self._crashes:
-            self._note(item, self.record(item))
+            self._custody.note(item, self.record(item))
 
     async def _until(self, done: Callable[[], bool]) -> None:
         deadline = self._loop.time() + ALONE_SECONDS
@@ -157,7 +161,7 @@ class Suspects:
     def _dismiss(self, item: int) -> None:
         self._waiting.pop(item, None)
         self._crashes.pop(item, None)
-        self._note(item, None)
+        self._custody.note(item, None)
 
     def _relax(self) -> None:
         self.vigilant = False

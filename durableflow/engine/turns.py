@@ -14,17 +14,16 @@ from attrs import frozen
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import transitions
 from durableflow.engine.batch import TimerRow
-from durableflow.engine.clock import Clock
-from durableflow.engine.committer import RECORDING, Committer
-from durableflow.engine.delivery import Delivery
+from durableflow.engine.committer import RECORDING
+from durableflow.engine.core import Core
 from durableflow.engine.filters import QueueKey
-from durableflow.engine.histories import INLINE_BYTES, Histories, past_events
+from durableflow.engine.histories import INLINE_BYTES, past_events
 from durableflow.engine.resident import Resident, Turn
 from durableflow.engine.state import PENDING, ROW_SPAN, Message, Parked
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.transitions import Outcome
-from durableflow.errors import CallError
+from durableflow.errors import CallError, StorageError
 from durableflow.protocol import metadata as keys
 from durableflow.protocol.status import Status
 
@@ -72,22 +71,19 @@ class Turns:
 
     def __init__(
         self,
-        incarnation: str,
+        core: Core,
         *,
-        clock: Clock,
-        committer: Committer,
-        delivery: Delivery,
-        histories: Histories,
+        incarnation: str,
         suspects: Suspects,
         start_activities: Callable[[Resident, Outcome], None],
         set_timer: Callable[[TimerRow], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._incarnation = incarnation
-        self._clock = clock
-        self._committer = committer
-        self._delivery = delivery
-        self._histories = histories
+        self._clock = core.clock
+        self._committer = core.committer
+        self._delivery = core.delivery
+        self._histories = core.histories
         self._suspects = suspects
         self._start_activities = start_activities
         self._set_timer = set_timer
@@ -202,10 +198,6 @@ class Turns:
             self._committer.writes(resident, delay=RECORDING).returned.append(item)
         self._suspects.finished(item)
 
-    def freed(self, stream: Stream) -> None:
-        """A stream lost a turn without completing it; it may take another."""
-        self._delivery.pull(stream)
-
     def lost(self, stream: Stream) -> None:
         """Take back every turn of a stream that ended; turns have no effects, so at once."""
         for resident in list(stream.turns):
@@ -285,7 +277,12 @@ class Turns:
     ) -> None:
         """Push an item once its history is read, or once its dispatch is recorded."""
         if fetch:
-            chunks = await self._histories.read(resident)
+            try:
+                chunks = await self._histories.read(resident)
+            except StorageError:
+                log.exception("The history of '%s' is unreadable.", resident.instance.instance_id)
+                await self.abandon(item.completionToken, ())
+                return
             if not stream.keeps_sessions:
                 self._histories.begin(resident, chunks)
             _attach_history(item.orchestratorRequest, stream, chunks)
