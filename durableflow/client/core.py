@@ -1,0 +1,77 @@
+"""``ClientCore``: all that a client works with, put together by the app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import attrs
+
+from durableflow.converter import Converter
+from durableflow.hub.loop import HubLoop
+from durableflow.hub.port import TaskHub
+from durableflow.plugins import PluginSet
+from durableflow.registry import Registry
+
+T = TypeVar("T")
+
+
+@attrs.define(kw_only=True, eq=False)
+class ClientCore:
+    """What one client works with, and how it starts and ends.
+
+    Attributes:
+        hub: Where the calls go.  It lives on ``loop``.
+        loop: The hub loop; the client holds it until ``on_close``.
+        registry: The functions that may be referred to.
+        converter: For inputs and results.
+        plugins: Asked for the version of a start.
+        hub_is_private: Whether nothing but this app can serve the hub (one in memory), so that a
+            name that the app does not know is certainly a mistake.
+        serves_here: Says whether a worker of this app runs in this process on this hub.
+        app_loop: Returns the loop of the app's ``async def`` activities; None if it has none now.
+        on_open: Runs on the hub loop before the first call; None if the hub is open already.
+        on_close: Called once, on the closing thread; may block.
+    """
+
+    hub: TaskHub
+    loop: HubLoop
+    registry: Registry
+    converter: Converter
+    plugins: PluginSet
+    hub_is_private: bool = False
+    serves_here: Callable[[], bool] = lambda: False
+    app_loop: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
+    on_open: Callable[[], Coroutine[Any, Any, None]] | None = None
+    on_close: Callable[[], None] = lambda: None
+    _opening: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+
+    async def open(self) -> None:
+        """Open the hub if that is this client's business; once, whoever asks first.
+
+        Raises:
+            TaskHubUnavailableError: nobody answers.
+            StorageError: the file cannot be used.
+        """
+        if self.on_open is None:
+            return
+        if self._opening is None:
+            self._opening = asyncio.create_task(self.on_open())
+        try:
+            await asyncio.shield(self._opening)
+        except BaseException:
+            if self._opening is not None and self._opening.done():
+                self._opening = None  # the next call tries again
+            raise
+        self.on_open = None
+
+    async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run an operation on the hub loop, opening the hub first."""
+        if self.on_open is not None:
+            try:
+                await self.open()
+            except BaseException:
+                work.close()
+                raise
+        return await work

@@ -1,0 +1,323 @@
+"""Every operation of a client, written once.
+
+A method returns a coroutine that makes the calls on the hub loop; ``Client`` blocks on it,
+``AsyncClient`` awaits it.  Where values are converted the method is a plain function, so that the
+conversion, which may run user code, happens on the caller's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from typing import Any, Final, TypeAlias, TypeVar
+
+from google.protobuf.wrappers_pb2 import StringValue
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.client import calls
+from durableflow.client.calls import Subject
+from durableflow.client.core import ClientCore
+from durableflow.client.history import HistoryEvent, event_of
+from durableflow.client.models import (
+    InstanceId,
+    OrchestrationIdReusePolicy,
+    OrchestrationQuery,
+    OrchestrationState,
+    PurgeInstancesResult,
+)
+from durableflow.client.references import AnyOrchestrator, Timeout
+from durableflow.client.replies import next_token, purged, query_request, state_of
+from durableflow.client.starting import Options, Start, plan_start
+from durableflow.client.waiting import why_not_yet
+from durableflow.errors import (
+    CallError,
+    InstanceAlreadyExistsError,
+    OperationalError,
+    OutcomeUnknownError,
+    UsageError,
+    WaitTimeoutError,
+)
+from durableflow.protocol.status import Status
+
+T = TypeVar("T")
+Work: TypeAlias = Coroutine[Any, Any, T]
+_State: TypeAlias = OrchestrationState[Any]
+_Wait: TypeAlias = Callable[..., Awaitable[pb.GetInstanceResponse]]
+
+EXPLAIN_SECONDS: Final = 2.0
+"""How long a wait that has timed out may still take to find out why."""
+
+
+class Operations:
+    """What a client can ask of a task hub.  ``Client`` documents the operations."""
+
+    def __init__(self, core: ClientCore) -> None:
+        self._core = core
+        self._hub = core.hub
+
+    def schedule(
+        self, orchestrator: AnyOrchestrator, input: Any, options: Options
+    ) -> Work[InstanceId[Any]]:
+        """Start an instance."""
+        return self._start(plan_start(self._core, orchestrator, input, options))
+
+    def run(
+        self, orchestrator: AnyOrchestrator, input: Any, options: Options, timeout: Timeout
+    ) -> Work[_State]:
+        """Start an instance and wait until it has ended."""
+        seconds = seconds_of(timeout)
+        start = plan_start(self._core, orchestrator, input, options)
+
+        async def work() -> _State:
+            deadline = _deadline(seconds)
+            subject = self._subject("run_orchestration", await self._start(start))
+            return await self._wait(subject, self._hub.wait_for_instance_completion, deadline)
+
+        return work()
+
+    async def get_state(self, instance_id: str, *, fetch_payloads: bool) -> _State | None:
+        """Look at an instance."""
+        subject = self._subject("get_orchestration_state", instance_id)
+        reply = await calls.repeatable(self._get(subject, fetch_payloads), subject)
+        return self._state_of(reply, subject, fetch_payloads) if reply.exists else None
+
+    async def wait_for_start(
+        self, instance_id: str, *, fetch_payloads: bool, timeout: Timeout
+    ) -> _State:
+        """Wait until an instance is no longer PENDING."""
+        deadline = _deadline(seconds_of(timeout))
+        subject = self._subject("wait_for_orchestration_start", instance_id)
+        wait = self._hub.wait_for_instance_start
+        return await self._wait(subject, wait, deadline, fetch_payloads)
+
+    async def wait_for_completion(
+        self, instance_id: str, *, fetch_payloads: bool, timeout: Timeout
+    ) -> _State:
+        """Wait until an instance has ended."""
+        deadline = _deadline(seconds_of(timeout))
+        subject = self._subject("wait_for_orchestration_completion", instance_id)
+        wait = self._hub.wait_for_instance_completion
+        return await self._wait(subject, wait, deadline, fetch_payloads)
+
+    def raise_event(self, instance_id: str, event_name: str, data: Any) -> Work[object]:
+        """Send an event to an instance."""
+        subject = self._subject("raise_orchestration_event", instance_id)
+        text = self._core.converter.dumps(data, where=f"data of event '{event_name}'")
+
+        def send(timeout: float | None) -> Awaitable[object]:
+            request = pb.RaiseEventRequest(
+                instanceId=instance_id, name=event_name, input=_wrap(text)
+            )
+            return self._hub.raise_event(request, timeout=timeout)
+
+        return calls.once(send, subject)
+
+    def suspend(self, instance_id: str, reason: str | None) -> Work[object]:
+        """Hold an instance."""
+
+        def send(timeout: float | None) -> Awaitable[object]:
+            request = pb.SuspendRequest(instanceId=instance_id, reason=_wrap(reason))
+            return self._hub.suspend_instance(request, timeout=timeout)
+
+        return calls.repeatable(send, self._subject("suspend_orchestration", instance_id))
+
+    def resume(self, instance_id: str, reason: str | None) -> Work[object]:
+        """Let a held instance go on."""
+
+        def send(timeout: float | None) -> Awaitable[object]:
+            request = pb.ResumeRequest(instanceId=instance_id, reason=_wrap(reason))
+            return self._hub.resume_instance(request, timeout=timeout)
+
+        return calls.repeatable(send, self._subject("resume_orchestration", instance_id))
+
+    def terminate(self, instance_id: str, output: Any, *, recursive: bool) -> Work[object]:
+        """End an instance at once."""
+        subject = self._subject("terminate_orchestration", instance_id)
+        text = self._core.converter.dumps(output, where="output of terminate_orchestration")
+
+        def send(timeout: float | None) -> Awaitable[object]:
+            request = pb.TerminateRequest(
+                instanceId=instance_id, output=_wrap(text), recursive=recursive
+            )
+            return self._hub.terminate_instance(request, timeout=timeout)
+
+        return calls.repeatable(send, subject)
+
+    async def purge(self, instance_id: str, *, recursive: bool) -> PurgeInstancesResult:
+        """Delete an instance that has ended."""
+        subject = self._subject("purge_orchestration", instance_id)
+
+        def send(timeout: float | None) -> Awaitable[pb.PurgeInstancesResponse]:
+            request = pb.PurgeInstancesRequest(
+                instanceId=instance_id, recursive=recursive, isOrchestration=True
+            )
+            return self._hub.purge_instances(request, timeout=timeout)
+
+        return purged(await calls.repeatable(send, subject))
+
+    def query(self, query: OrchestrationQuery | None) -> Pages:
+        """Look for instances."""
+        return Pages(self._core, query or OrchestrationQuery())
+
+    async def get_history(
+        self, instance_id: str, *, execution_id: str | None
+    ) -> list[HistoryEvent]:
+        """Read what happened to an instance."""
+        subject = self._subject("get_orchestration_history", instance_id)
+
+        async def send(timeout: float | None) -> list[HistoryEvent]:
+            request = pb.StreamInstanceHistoryRequest(
+                instanceId=instance_id, executionId=_wrap(execution_id)
+            )
+            chunks = self._hub.stream_instance_history(request, timeout=timeout)
+            return [event_of(event) async for chunk in chunks for event in chunk.events]
+
+        return await calls.repeatable(send, subject)
+
+    async def _start(self, start: Start) -> InstanceId[Any]:
+        tries = 0
+
+        async def send(timeout: float | None) -> None:
+            nonlocal tries
+            tries += 1
+            await self._hub.start_instance(start.to_request(), timeout=timeout)
+
+        subject = self._subject("schedule_new_orchestration", start.instance_id)
+        try:
+            await (calls.repeatable if start.is_repeatable else calls.once)(send, subject)
+        except CallError as error:
+            if error.status is not Status.ALREADY_EXISTS:
+                raise
+            _accept_existing(start, subject, error, repeated=tries > 1)
+        return InstanceId(start.instance_id, start.output_type)
+
+    def _get(
+        self, subject: Subject, fetch_payloads: bool, call: _Wait | None = None
+    ) -> calls.Send[pb.GetInstanceResponse]:
+        call = call or self._hub.get_instance
+
+        def send(timeout: float | None) -> Awaitable[pb.GetInstanceResponse]:
+            request = pb.GetInstanceRequest(
+                instanceId=subject.instance_id, getInputsAndOutputs=fetch_payloads
+            )
+            return call(request, timeout=timeout)
+
+        return send
+
+    async def _wait(
+        self, subject: Subject, call: _Wait, deadline: float | None, fetch_payloads: bool = True
+    ) -> _State:
+        send = self._get(subject, fetch_payloads, call)
+        reply = await calls.wait(send, subject, deadline=deadline)
+        if reply is None:
+            raise WaitTimeoutError(
+                f"{subject.operation} of instance {subject.instance_id!r}: the time is up. "
+                f"{await self._why(subject)}."
+            )
+        if not reply.exists:
+            raise calls.instance_not_found(subject)
+        return self._state_of(reply, subject, fetch_payloads)
+
+    async def _why(self, subject: Subject) -> str:
+        try:
+            reply = await self._get(subject, False)(EXPLAIN_SECONDS)
+        except OperationalError as error:
+            return f"{self._hub.description} does not say why: {error}"
+        if not reply.exists:
+            raise calls.instance_not_found(subject)
+        return why_not_yet(self._state_of(reply, subject, False), self._core)
+
+    def _state_of(
+        self, reply: pb.GetInstanceResponse, subject: Subject, fetched_payloads: bool
+    ) -> _State:
+        return state_of(
+            reply.orchestrationState,
+            self._core.converter,
+            asked=subject.instance_id,
+            fetched_payloads=fetched_payloads,
+        )
+
+    def _subject(self, operation: str, instance_id: str) -> Subject:
+        if not isinstance(instance_id, str) or not instance_id:
+            raise UsageError(f"{operation}: {instance_id!r} is no instance id; give its text.")
+        return Subject(operation, self._hub.description, instance_id)
+
+
+class Pages:
+    """The answer to a query, read a page at a time.
+
+    Attributes:
+        exhausted: Whether there is nothing left to read.
+    """
+
+    def __init__(self, core: ClientCore, query: OrchestrationQuery) -> None:
+        self.exhausted = False
+        self._core = core
+        self._query = query
+        self._token = ""
+
+    async def read(self) -> list[_State]:
+        """Read the next page."""
+
+        def send(timeout: float | None) -> Awaitable[pb.QueryInstancesResponse]:
+            request = query_request(self._query, self._token)
+            return self._core.hub.query_instances(request, timeout=timeout)
+
+        subject = Subject("query_orchestrations", self._core.hub.description)
+        reply = await calls.repeatable(send, subject)
+        self._token = next_token(reply, self._token)
+        self.exhausted = not self._token
+        fetched = self._query.fetch_inputs_and_outputs
+        return [
+            state_of(state, self._core.converter, fetched_payloads=fetched)
+            for state in reply.orchestrationState
+        ]
+
+
+def seconds_of(timeout: Timeout) -> float | None:
+    """Read a timeout, given as seconds or as a ``timedelta``; None is no timeout.
+
+    Raises:
+        UsageError: it is neither, or negative.
+    """
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    if not isinstance(seconds, int | float) or math.isnan(seconds) or seconds < 0:
+        raise UsageError(f"timeout={timeout!r}: give seconds of zero or more, or a timedelta.")
+    return None if math.isinf(seconds) else float(seconds)
+
+
+def _deadline(seconds: float | None) -> float | None:
+    return None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+
+def _accept_existing(start: Start, subject: Subject, error: CallError, *, repeated: bool) -> None:
+    """Decide what it means that an instance with the id exists already."""
+    policy = start.options.reuse_id_policy
+    if policy is OrchestrationIdReusePolicy.USE_EXISTING or (repeated and start.id_is_ours):
+        return
+    if repeated:
+        raise OutcomeUnknownError(
+            Status.ALREADY_EXISTS,
+            f"{subject.operation}: the connection to {subject.hub} broke, and now an instance "
+            f"{subject.instance_id!r} exists, from this call or from another. Look at it with "
+            "get_orchestration_state; reuse_id_policy=USE_EXISTING takes either.",
+        ) from error
+    allowed = (
+        "An instance that has not ended is not replaced by REPLACE_TERMINAL: choose another id, or "
+        "TERMINATE_AND_REPLACE"
+        if policy is OrchestrationIdReusePolicy.REPLACE_TERMINAL
+        else "Choose another id, or say with reuse_id_policy= what to do with the one that exists"
+    )
+    raise InstanceAlreadyExistsError(
+        Status.ALREADY_EXISTS,
+        f"{subject.operation}: {subject.hub} holds an instance {subject.instance_id!r} already. "
+        f"{allowed}.",
+    ) from error
+
+
+def _wrap(text: str | None) -> StringValue | None:
+    return None if text is None else StringValue(value=text)

@@ -1,0 +1,219 @@
+"""From a reference, an input and options to a ``CreateInstanceRequest``; pure.
+
+Whatever is wrong with them is said here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any, Final
+
+import attrs
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.client.core import ClientCore
+from durableflow.client.models import TERMINAL, OrchestrationIdReusePolicy, OrchestrationStatus
+from durableflow.client.references import AnyOrchestrator
+from durableflow.client.replies import wire_statuses
+from durableflow.errors import NotRegisteredError, UsageError
+from durableflow.protocol.times import to_timestamp
+from durableflow.registry import ABSENT, OrchestratorDefinition, Registry
+from durableflow.routing import Run, VersionRequest
+
+_REPLACEABLE: Final = {
+    OrchestrationIdReusePolicy.REPLACE_TERMINAL: wire_statuses(TERMINAL),
+    OrchestrationIdReusePolicy.TERMINATE_AND_REPLACE: wire_statuses(OrchestrationStatus),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The options of a start, as the caller gave them."""
+
+    instance_id: str | None = None
+    version: str | None = None
+    start_at: datetime | None = None
+    tags: Mapping[str, str] | None = None
+    reuse_id_policy: OrchestrationIdReusePolicy = OrchestrationIdReusePolicy.FAIL
+
+    def __attrs_post_init__(self) -> None:
+        _check(self.instance_id is None or isinstance(self.instance_id, str), self, "instance_id")
+        _check(self.version is None or isinstance(self.version, str), self, "version")
+        _check(self.start_at is None or _is_aware(self.start_at), self, "start_at")
+        _check(
+            isinstance(self.reuse_id_policy, OrchestrationIdReusePolicy), self, "reuse_id_policy"
+        )
+        for key, value in (self.tags or {}).items():
+            _check(isinstance(key, str) and isinstance(value, str), self, "tags")
+
+
+@attrs.frozen(kw_only=True)
+class Start:
+    """A start that is ready to be sent.
+
+    Attributes:
+        id_is_ours: Whether the id was made here, so that no other start can have it.
+        output_type: What the orchestrator returns; Any if that is not known.
+    """
+
+    name: str
+    version: str | None
+    input: str | None
+    instance_id: str
+    id_is_ours: bool
+    output_type: Any
+    options: Options
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether sending it twice starts one instance."""
+        return self.options.reuse_id_policy not in _REPLACEABLE
+
+    def to_request(self) -> pb.CreateInstanceRequest:
+        """Build the message, a new one each time."""
+        request = pb.CreateInstanceRequest(
+            instanceId=self.instance_id, name=self.name, tags=self.options.tags
+        )
+        if self.version is not None:
+            request.version.value = self.version
+        if self.input is not None:
+            request.input.value = self.input
+        if self.options.start_at is not None:
+            request.scheduledStartTimestamp.CopyFrom(to_timestamp(self.options.start_at))
+        replaceable = _REPLACEABLE.get(self.options.reuse_id_policy)
+        if replaceable is not None:
+            request.orchestrationIdReusePolicy.replaceableStatus.extend(replaceable)
+        return request
+
+
+def plan_start(
+    core: ClientCore, orchestrator: AnyOrchestrator, input: Any, options: Options
+) -> Start:
+    """Resolve the reference, check the input, and settle version and id.
+
+    A function stands for its own name and version.  A name may stand for code that lives
+    elsewhere: it is refused only where it is certainly a mistake (``check_name``).  An explicit
+    version wins over both; without any, the plugins are asked.
+
+    Raises:
+        NotRegisteredError: the function is not registered here, or the name is a mistake.
+        UsageError: an input is missing, or given to a function that takes none; a bad option.
+        ConversionError: the input does not fit its declared type.
+    """
+    version = options.version
+    if isinstance(orchestrator, str):
+        name, definition = orchestrator, None
+    else:
+        definition = core.registry.orchestrator_of(orchestrator)
+        name = definition.name
+        version = definition.version if version is None else version
+    if version is None:
+        version = core.plugins.resolve_start_version(name, None, None)
+    version = version or None
+    if definition is None:
+        check_name(core, name, version)
+        definition = core.registry.find_orchestrator(
+            name, version
+        ) or core.registry.find_orchestrator(name, None)
+    return Start(
+        name=name,
+        version=version,
+        input=_serialize(core, name, definition, input),
+        instance_id=options.instance_id or secrets.token_hex(16),
+        id_is_ours=not options.instance_id,
+        output_type=Any if definition is None else definition.output_type,
+        options=options,
+    )
+
+
+def check_name(core: ClientCore, name: str, version: str | None) -> None:
+    """Refuse a name that can only be a mistake.
+
+    That is certain where only this app can serve the hub and would not run the instance, and
+    where the name differs from one of the app's own in nothing but case and separators.
+
+    Raises:
+        NotRegisteredError: with what was probably meant.
+    """
+    available = core.registry.orchestrator_versions(name)
+    if core.hub_is_private:
+        resolution = core.plugins.resolve_version(VersionRequest(name, version, ""), available)
+        if not isinstance(resolution, Run) and not available:
+            raise NotRegisteredError(
+                f"This app has no orchestrator {name!r}, and nothing else can serve "
+                f"{core.hub.description}.{did_you_mean(core.registry, name)} Register it with "
+                "@app.orchestrator, or import the module that does."
+            )
+        if not isinstance(resolution, Run):
+            raise NotRegisteredError(resolution.reason)
+    elif not available:
+        twins = [other for other in _names(core.registry) if _bare(other) == _bare(name)]
+        if twins:
+            raise NotRegisteredError(
+                f"This app has no orchestrator {name!r}, but it has {twins[0]!r}, which is "
+                "probably meant. Correct the name."
+            )
+
+
+def did_you_mean(registry: Registry, name: str) -> str:
+    """Return a sentence that names similar orchestrators of the app, or nothing."""
+    matches = get_close_matches(name, _names(registry), n=3, cutoff=0.75)
+    return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
+
+
+def _serialize(
+    core: ClientCore, name: str, definition: OrchestratorDefinition | None, value: Any
+) -> str | None:
+    where = f"input of orchestrator '{name}'"
+    if definition is None:
+        return core.converter.dumps(value, where=where)
+    parameter = definition.input
+    if parameter is None:
+        if value is not None:
+            raise UsageError(
+                f"Orchestrator '{name}' ({definition.source}) takes no input, but input={value!r:.80} "
+                "was given. Leave it out, or give the function a second parameter."
+            )
+        return None
+    if value is None:
+        if parameter.when_absent() is ABSENT:
+            raise UsageError(
+                f"Orchestrator '{name}' ({definition.source}) needs an input of type "
+                f"{type_name(parameter.type)}. Pass input=, or give its parameter a default."
+            )
+        return None
+    return core.converter.dumps(value, parameter.type, where=where)
+
+
+def type_name(declared: Any) -> str:
+    """Return a type as people write it."""
+    return declared.__qualname__ if isinstance(declared, type) else str(declared)
+
+
+def _is_aware(time: object) -> bool:
+    return isinstance(time, datetime) and time.tzinfo is not None
+
+
+def _names(registry: Registry) -> list[str]:
+    return sorted({definition.name for definition in registry.orchestrators()})
+
+
+def _bare(name: str) -> str:
+    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
+
+
+_EXPECTED: Final = {
+    "instance_id": "text; write str(...)",
+    "version": "text, for example '2.0.0'",
+    "start_at": "a datetime with a time zone",
+    "reuse_id_policy": "an OrchestrationIdReusePolicy",
+    "tags": "a mapping of text to text",
+}
+
+
+def _check(fits: bool, options: Options, option: str) -> None:
+    if not fits:
+        raise UsageError(f"{option}={getattr(options, option)!r:.80}: give {_EXPECTED[option]}.")

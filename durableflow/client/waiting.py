@@ -1,0 +1,39 @@
+"""Why an instance has not come as far as somebody waited for; pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from durableflow.client.core import ClientCore
+from durableflow.client.models import OrchestrationState, OrchestrationStatus
+from durableflow.client.starting import did_you_mean
+
+
+def why_not_yet(state: OrchestrationState[Any], core: ClientCore) -> str:
+    """Say what an instance waits for, and what to do about it, as far as this side can know."""
+    status = state.runtime_status
+    if state.parked is not None:
+        return f"{status}: parked, {state.parked.message}"
+    if status is OrchestrationStatus.SUSPENDED:
+        return f"{status}: somebody suspended it. Call resume_orchestration."
+    if status is not OrchestrationStatus.PENDING:
+        return (
+            f"{status}: it waits for its activities, timers or events since "
+            f"{state.last_updated_at:%Y-%m-%d %H:%M:%S} UTC. Look at get_orchestration_history."
+        )
+    versions = core.registry.orchestrator_versions(state.name)
+    runs_here = state.version in versions or None in versions
+    what = f"{state.name} version '{state.version}'" if state.version else state.name
+    if state.scheduled_start_at is not None:
+        reason = f"it was to start at {state.scheduled_start_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{status}: {reason}, and then needs a worker that runs {what}"
+    if runs_here and core.serves_here():
+        return f"{status}: the worker in this process runs {what} but has not come to it"
+    reason = f"{status}: no worker connected to {core.hub.description} runs {what}"
+    if runs_here:
+        return f"{reason}. This app can: start it with app.run()"
+    if versions:
+        known = ", ".join("none" if v is None else f"'{v}'" for v in versions)
+        return f"{reason}; this app has only {known}"
+    hint = did_you_mean(core.registry, state.name)
+    return f"{reason}.{hint}" if hint else reason
