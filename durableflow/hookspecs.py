@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from durableflow.app import App
     from durableflow.hub.port import TaskHubFactory
-    from durableflow.routing import Resolution, VersionRequest
+    from durableflow.versioning import Resolution, VersionRequest
 
 PROJECT: Final = "durableflow"
 

@@ -12,7 +12,7 @@ import pluggy
 
 from durableflow import hookspecs
 from durableflow.errors import PluginError
-from durableflow.routing import Abandon, Fail, Resolution, Run, VersionRequest
+from durableflow.versioning import Abandon, Fail, Resolution, Run, VersionRequest
 
 if TYPE_CHECKING:
     import cattrs

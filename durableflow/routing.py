@@ -1,4 +1,4 @@
-"""The shipped routing plugins, and the values they speak in.
+"""The shipped routing plugins.
 
 Routing answers two questions: which version a new instance gets, and which of a worker's
 functions runs an instance of a given version.
@@ -6,50 +6,12 @@ functions runs an instance of a given version.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import attrs
 
 from durableflow.hookspecs import hookimpl
+from durableflow.versioning import Abandon, Fail, Resolution, Run, VersionRequest
 
-
-@attrs.frozen
-class VersionRequest:
-    """A worker asks which function should run an orchestration instance.
-
-    Attributes:
-        name: The orchestrator's name.
-        version: The version stamped on the instance at its start; None if it has none.
-        instance_id: The instance.
-    """
-
-    name: str
-    version: str | None
-    instance_id: str
-
-
-@attrs.frozen
-class Run:
-    """Run the instance with the function registered under this version (None: without one)."""
-
-    version: str | None
-
-
-@attrs.frozen
-class Abandon:
-    """Leave the instance waiting, for another worker or a later deployment."""
-
-    reason: str
-
-
-@attrs.frozen
-class Fail:
-    """Fail the instance."""
-
-    reason: str
-
-
-Resolution: TypeAlias = Run | Abandon | Fail
+__all__ = ["Abandon", "ExactVersionRouting", "Fail", "Resolution", "Run", "VersionRequest"]
 
 
 @attrs.frozen

@@ -1,10 +1,12 @@
-"""Version: text that orders as people expect of versions; pure."""
+"""Versions: text that orders as people expect, and what routing says about it; pure."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 from typing import Final, TypeAlias
+
+import attrs
 
 _TOKEN: Final = re.compile(r"[0-9]+|[^0-9.\-_+\s]+")
 _DIGITS: Final = "0123456789"
@@ -50,6 +52,45 @@ class Version(str):
 
     def __ge__(self, other: str) -> bool:
         return _key(self) >= _key(other) if isinstance(other, str) else NotImplemented
+
+
+@attrs.frozen
+class VersionRequest:
+    """A worker asks which function should run an orchestration instance.
+
+    Attributes:
+        name: The orchestrator's name.
+        version: The version stamped on the instance at its start; None if it has none.
+        instance_id: The instance.
+    """
+
+    name: str
+    version: str | None
+    instance_id: str
+
+
+@attrs.frozen
+class Run:
+    """Run the instance with the function registered under this version (None: without one)."""
+
+    version: str | None
+
+
+@attrs.frozen
+class Abandon:
+    """Leave the instance waiting, for another worker or a later deployment."""
+
+    reason: str
+
+
+@attrs.frozen
+class Fail:
+    """Fail the instance."""
+
+    reason: str
+
+
+Resolution: TypeAlias = Run | Abandon | Fail
 
 
 def is_same_release(one: str, other: str) -> bool:

@@ -125,6 +125,11 @@ def test_a_variable_that_does_not_fit_is_named(load, text):
         load(environ={"DURABLEFLOW_MAX_CONCURRENT_ACTIVITIES": text})
 
 
+def test_a_variable_that_is_no_number_of_seconds_is_named(load):
+    with pytest.raises(SettingsError, match="DURABLEFLOW_DRAIN_TIMEOUT_SECONDS"):
+        load(environ={"DURABLEFLOW_DRAIN_TIMEOUT_SECONDS": "soon"})
+
+
 def test_a_value_in_the_file_that_does_not_fit_names_the_file(load, tmp_path):
     with pytest.raises(SettingsError, match=r"durableflow\.toml"):
         load(toml='max_concurrent_activities = "8"')

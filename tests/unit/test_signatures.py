@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Coroutine, Generator, Iterator
 from typing import Annotated, Any, Optional
 
@@ -326,6 +327,37 @@ def test_a_class_of_the_enclosing_function_is_found():
 
     assert activity(charge).input.type is Local
     assert activity(charge).output_type is Local
+
+
+def test_a_class_that_the_function_itself_uses_is_found_after_its_scope_is_gone():
+    def make():
+        @attrs.frozen
+        class Local:
+            x: int
+
+        def charge(ctx: ActivityContext, value: Local) -> int:
+            return Local(value.x).x
+
+        return charge
+
+    assert activity(make()).input.type.__name__ == "Local"
+
+
+def test_a_name_that_its_scope_has_not_assigned_yet_does_no_harm():
+    @orchestrator
+    def again(ctx: OrchestrationContext, n: int) -> int:
+        return again(ctx, n - 1)
+
+    assert again.input.type is int
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is newer")
+def test_a_type_parameter_of_the_function_is_found():
+    namespace = {}
+    exec("def charge[T](ctx, value: 'list[T]') -> 'T': ...", namespace)
+    definition = activity(namespace["charge"])
+
+    assert definition.output_type is namespace["charge"].__type_params__[0]
 
 
 def test_a_class_defined_further_down_is_found_at_the_start():
