@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from pathlib import Path
 
@@ -349,14 +350,12 @@ HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "dura
 @pytest.mark.parametrize("hook", HOOKS)
 def test_every_hook_says_what_it_does_when_and_with_what(hook):
     specification = getattr(hookspecs, hook)
-    documentation = specification.__doc__
+    documentation = inspect.cleandoc(specification.__doc__)
 
     parameters = [name for name in specification.__annotations__ if name != "return"]
-    assert "\n    Args:\n" in documentation
-    assert all(f"        {name}: " in documentation for name in parameters)
-    assert ("    Returns:\n" in documentation) == (
-        specification.__annotations__["return"] != "None"
-    )
+    assert "\nArgs:\n" in documentation
+    assert all(f"    {name}: " in documentation for name in parameters)
+    assert ("\nReturns:\n" in documentation) == (specification.__annotations__["return"] != "None")
 
 
 @pytest.mark.parametrize("hook", HOOKS)
