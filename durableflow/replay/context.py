@@ -208,7 +208,7 @@ class OrchestrationContext:
             return_type = definition.output_type
             retry_policy = retry_policy or definition.retry_policy
         task: Deferred[Any] = Deferred(journal, f"activity '{name}'", origin)
-        if self._may_ask():
+        if journal.in_turn or self._may_ask():
             journal.call(
                 ActivityCall(
                     task,

@@ -86,7 +86,7 @@ class Executor:
         """Hand over the result of the awaited task, and run to the next wait or the end."""
         journal, send = self.journal, self.running.send
         task, self.awaited = self.awaited, None
-        value, error = (None, None) if task is None else (task.value, task.failure)
+        value, error = (None, None) if task is None else task.outcome()
         # Fewer steps than there are events always come to an end: each awaits something new.
         for _ in range(MOST_STEPS + journal.position):
             journal.resumptions += 1
@@ -112,7 +112,7 @@ class Executor:
                 if not yielded.is_complete:
                     self.awaited = yielded
                     return
-                value, error = yielded.value, yielded.failure
+                value, error = yielded.outcome()
         self.fail(OrchestratorError(misuse.yields_in_a_loop(self.running, MOST_STEPS)))
 
     def terminate(self, output: str | None) -> None:

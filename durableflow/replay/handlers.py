@@ -34,28 +34,26 @@ Handler: TypeAlias = Callable[[Executor, Any], Diverged | None]
 def feed(executor: Executor, events: Iterable[pb.HistoryEvent]) -> Diverged | None:
     """Let an execution go through some events, in order."""
     journal = executor.journal
-    for event in events:
-        journal.position += 1
-        diverged = _apply(executor, event)
+    for position, event in enumerate(events, journal.position + 1):
+        journal.position = position
+        kind = event.WhichOneof("eventType")
+        handler = HANDLERS.get(kind or "")
+        if handler is None:
+            if kind in IGNORED:
+                continue
+            return unknown_kind(executor, kind)
+        if kind not in HELD:
+            diverged = handler(executor, event)
+        elif journal.suspended:
+            journal.held.append((position, event))
+            continue
+        else:
+            diverged = handler(executor, event)
+            awaited = executor.awaited
+            if awaited is not None and awaited.is_complete:
+                executor.advance()
         if diverged is not None:
             return diverged
-    return None
-
-
-def _apply(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
-    kind = event.WhichOneof("eventType")
-    handler = _TABLE.get(kind or "")
-    if handler is None:
-        return unknown_kind(executor, kind)
-    if executor.journal.suspended and kind in HELD:
-        executor.journal.held.append((executor.journal.position, event))
-        return None
-    diverged = handler(executor, event)
-    if diverged is not None:
-        return diverged
-    awaited = executor.awaited
-    if awaited is not None and awaited.is_complete:
-        executor.advance()
     return None
 
 
@@ -98,8 +96,9 @@ def _execution_resumed(executor: Executor, _event: pb.HistoryEvent) -> Diverged 
     journal.suspended = False
     held, journal.held = journal.held, []
     here = journal.position
-    for journal.position, event in held:
-        diverged = _apply(executor, event)
+    for position, event in held:
+        journal.position = position - 1
+        diverged = feed(executor, (event,))
         if diverged is not None:
             return diverged
     journal.position = here
@@ -168,10 +167,6 @@ def _timer_fired(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
 def _event_raised(executor: Executor, event: pb.HistoryEvent) -> None:
     raised = event.eventRaised
     executor.journal.raise_event(raised.name, _text(raised, "input"))
-
-
-def _ignore(_executor: Executor, _event: pb.HistoryEvent) -> None:
-    """Let pass what says nothing to the code."""
 
 
 def _unanswerable(executor: Executor, event: pb.HistoryEvent, number: int) -> Diverged | None:
@@ -248,6 +243,4 @@ HELD: Final = frozenset(
         "entityLockGranted",
     }
 )
-"""What a suspended instance does not get to see before it is resumed."""
-
-_TABLE: Final = HANDLERS | dict.fromkeys(IGNORED, _ignore)
+"""What lets the code go on, and is therefore held while the instance is suspended."""

@@ -159,15 +159,9 @@ class Deferred(Task[T_co]):
         """Where user code made it."""
         return self._origin
 
-    @property
-    def value(self) -> Any:
-        """The result, or None."""
-        return self._value if self._state == _DONE else None
-
-    @property
-    def failure(self) -> Exception | None:
-        """The failure, or None."""
-        return self._value if self._state == _FAILED else None
+    def outcome(self) -> tuple[Any, Exception | None]:
+        """Return the result, or None and the failure, of a task that has ended."""
+        return (self._value, None) if self._state == _DONE else (None, self._value)
 
     @property
     def journal(self) -> Journal | None:
@@ -281,10 +275,11 @@ class _WhenAll(Deferred[Any]):
 
     def _child_ended(self, child: Deferred[Any]) -> None:
         self._missing -= 1
-        if child.failure is not None:
-            self.fail(child.failure)
-        elif self._missing == 0:
-            self.settle(self._collect(child.value for child in self._children))
+        _, failure = child.outcome()
+        if failure is not None:
+            self.fail(failure)
+        elif self._missing == 0 and self._state == _PENDING:
+            self.settle(self._collect(child.outcome()[0] for child in self._children))
 
 
 class _WhenAny(Deferred[Any]):
