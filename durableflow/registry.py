@@ -13,7 +13,6 @@ from durableflow.errors import NotRegisteredError, RegistrationError
 from durableflow.retry import RetryPolicy
 from durableflow.signatures import (
     ABSENT,
-    Absent,
     Kind,
     Parameter,
     Role,
@@ -26,14 +25,7 @@ from durableflow.signatures import (
 )
 from durableflow.versioning import Version, is_same_release
 
-__all__ = [
-    "ABSENT",
-    "Absent",
-    "ActivityDefinition",
-    "OrchestratorDefinition",
-    "Parameter",
-    "Registry",
-]
+__all__ = ["ABSENT", "ActivityDefinition", "OrchestratorDefinition", "Parameter", "Registry"]
 
 
 # Compared by identity: a definition is one act of registering.
@@ -73,7 +65,7 @@ class _Definition:
 
     @cached_property
     def input(self) -> Parameter | None:
-        """The parameter for the input; None if the function takes none."""
+        """The parameter for the input; None if there is none."""
         return self.signature.input
 
     @cached_property
@@ -264,6 +256,7 @@ class _Table(Generic[_D]):
     def __init__(self, role: Role) -> None:
         self.role: Final = role
         self._definitions: dict[tuple[str, str | None], _D] = {}
+        self._versions: dict[str, tuple[str | None, ...]] = {}
         # Of functions that were replaced too: whoever still holds one means its successor.
         self._keys: dict[Callable[..., Any], tuple[str, str | None]] = {}
 
@@ -272,6 +265,8 @@ class _Table(Generic[_D]):
         key = (definition.name, definition.version)
         self._definitions[key] = definition
         self._keys.setdefault(definition.function, key)
+        versions = {*self.versions(definition.name), definition.version}
+        self._versions[definition.name] = tuple(sorted(versions, key=_order))
 
     def find(self, name: str, version: str | None) -> _D | None:
         return self._definitions.get((name, version))
@@ -283,11 +278,13 @@ class _Table(Generic[_D]):
             return None
 
     def versions(self, name: str) -> tuple[str | None, ...]:
-        return tuple(d.version for d in self.sorted() if d.name == name)
+        return self._versions.get(name, ())
 
     def sorted(self) -> tuple[_D, ...]:
         return tuple(
-            sorted(self._definitions.values(), key=lambda d: (d.name, Version(d.version or "")))
+            self._definitions[name, version]
+            for name in sorted(self._versions)
+            for version in self._versions[name]
         )
 
     def check(self, new: _D, *, frozen: bool) -> None:
@@ -316,6 +313,10 @@ class _Table(Generic[_D]):
                     f"({self._definitions[new.name, version].source}), but instances find theirs "
                     "by its exact text. Write both alike, or remove one."
                 )
+
+
+def _order(version: str | None) -> Version:
+    return Version(version or "")
 
 
 def _replaces(new: _Definition, old: _Definition, *, frozen: bool) -> bool:
