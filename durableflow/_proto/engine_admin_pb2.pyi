@@ -18,13 +18,7 @@ class DescribeReply(_message.Message):
     incarnation: str
     pid: int
     hands_over: bool
-    def __init__(
-        self,
-        hub_id: _Optional[str] = ...,
-        incarnation: _Optional[str] = ...,
-        pid: _Optional[int] = ...,
-        hands_over: bool = ...,
-    ) -> None: ...
+    def __init__(self, hub_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., pid: _Optional[int] = ..., hands_over: bool = ...) -> None: ...
 
 class HandoverRequest(_message.Message):
     __slots__ = ["pid"]
