@@ -33,6 +33,7 @@ class ClientCore:
         app_loop: Returns the loop of the app's ``async def`` activities; None if it has none now.
         on_open: Runs on the hub loop before the first call; None if the hub is open already.
         on_close: Called once, on the closing thread; may block.
+        unknown_names: The names asked for that this app does not know, so that it warns once.
     """
 
     hub: TaskHub
@@ -45,6 +46,7 @@ class ClientCore:
     app_loop: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None
     on_open: Callable[[], Coroutine[Any, Any, None]] | None = None
     on_close: Callable[[], None] = lambda: None
+    unknown_names: set[str] = attrs.field(factory=set, init=False)
     _opening: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
     async def open(self) -> None:

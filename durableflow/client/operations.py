@@ -213,7 +213,7 @@ class Operations:
         reply = await calls.wait(send, subject, deadline=deadline)
         if reply is None:
             raise WaitTimeoutError(
-                f"{subject.operation} of instance {subject.instance_id!r}: the time is up. "
+                f"{subject.operation}: the time is up, and instance {subject.instance_id!r} goes on. "
                 f"{await self._why(subject)}."
             )
         if not reply.exists:

@@ -1,10 +1,11 @@
-"""From a reference, an input and options to a ``CreateInstanceRequest``; pure.
+"""From a reference, an input and options to a ``CreateInstanceRequest``.
 
 Whatever is wrong with them is said here, before anything is sent.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,6 +23,8 @@ from durableflow.errors import NotRegisteredError, UsageError
 from durableflow.protocol.times import to_timestamp
 from durableflow.registry import ABSENT, OrchestratorDefinition, Registry
 from durableflow.routing import Run, VersionRequest
+
+log = logging.getLogger(__name__)
 
 _REPLACEABLE: Final = {
     OrchestrationIdReusePolicy.REPLACE_TERMINAL: wire_statuses(TERMINAL),
@@ -114,10 +117,10 @@ def plan_start(
         version = core.plugins.resolve_start_version(name, None, None)
     version = version or None
     if definition is None:
-        check_name(core, name, version)
-        definition = core.registry.find_orchestrator(
-            name, version
-        ) or core.registry.find_orchestrator(name, None)
+        find = core.registry.find_orchestrator
+        definition = find(name, version) or find(name, None)
+        if definition is None:
+            check_name(core, name, version)
     return Start(
         name=name,
         version=version,
@@ -130,10 +133,11 @@ def plan_start(
 
 
 def check_name(core: ClientCore, name: str, version: str | None) -> None:
-    """Refuse a name that can only be a mistake.
+    """Refuse a name, unknown to this app in this version, that can only be a mistake.
 
     That is certain where only this app can serve the hub and would not run the instance, and
-    where the name differs from one of the app's own in nothing but case and separators.
+    where the name differs from one of the app's own in nothing but case and separators.  A name
+    that is merely similar gets a warning, once.
 
     Raises:
         NotRegisteredError: with what was probably meant.
@@ -141,27 +145,39 @@ def check_name(core: ClientCore, name: str, version: str | None) -> None:
     available = core.registry.orchestrator_versions(name)
     if core.hub_is_private:
         resolution = core.plugins.resolve_version(VersionRequest(name, version, ""), available)
-        if not isinstance(resolution, Run) and not available:
-            raise NotRegisteredError(
-                f"This app has no orchestrator {name!r}, and nothing else can serve "
-                f"{core.hub.description}.{did_you_mean(core.registry, name)} Register it with "
-                "@app.orchestrator, or import the module that does."
-            )
-        if not isinstance(resolution, Run):
+        if isinstance(resolution, Run):
+            return
+        if available:
             raise NotRegisteredError(resolution.reason)
-    elif not available:
-        twins = [other for other in _names(core.registry) if _bare(other) == _bare(name)]
-        if twins:
-            raise NotRegisteredError(
-                f"This app has no orchestrator {name!r}, but it has {twins[0]!r}, which is "
-                "probably meant. Correct the name."
-            )
+        similar = similar_names(core.registry, name)
+        raise NotRegisteredError(
+            f"This app has no orchestrator '{name}', and nothing else can serve "
+            f"{core.hub.description}.{f' Did you mean {similar}?' if similar else ''} Register it "
+            "with @app.orchestrator, or import the module that does."
+        )
+    if available or name in core.unknown_names:
+        return
+    twins = [other for other in _names(core.registry) if _bare(other) == _bare(name)]
+    if twins:
+        raise NotRegisteredError(
+            f"This app has no orchestrator '{name}', but it has '{twins[0]}', which is probably "
+            "meant. Correct the name."
+        )
+    core.unknown_names.add(name)
+    similar = similar_names(core.registry, name)
+    if similar:
+        log.warning(
+            "This app has no orchestrator '%s'; its instances wait for a worker that has it. "
+            "Was %s meant?",
+            name,
+            similar,
+        )
 
 
-def did_you_mean(registry: Registry, name: str) -> str:
-    """Return a sentence that names similar orchestrators of the app, or nothing."""
+def similar_names(registry: Registry, name: str) -> str:
+    """Return the app's orchestrators with similar names, for people; "" if there are none."""
     matches = get_close_matches(name, _names(registry), n=3, cutoff=0.75)
-    return f" Did you mean {' or '.join(map(repr, matches))}?" if matches else ""
+    return " or ".join(f"'{match}'" for match in matches)
 
 
 def _serialize(

@@ -6,20 +6,24 @@ from typing import Any
 
 from durableflow.client.core import ClientCore
 from durableflow.client.models import OrchestrationState, OrchestrationStatus
-from durableflow.client.starting import did_you_mean
+from durableflow.client.starting import similar_names
 
 
 def why_not_yet(state: OrchestrationState[Any], core: ClientCore) -> str:
-    """Say what an instance waits for, and what to do about it, as far as this side can know."""
+    """Say what an instance waits for, and what to do, as far as this side can know.
+
+    Returns:
+        Text without a full stop at its end.
+    """
     status = state.runtime_status
     if state.parked is not None:
-        return f"{status}: parked, {state.parked.message}"
+        return f"{status}: parked. {state.parked.message.removesuffix('.')}"
     if status is OrchestrationStatus.SUSPENDED:
-        return f"{status}: somebody suspended it. Call resume_orchestration."
+        return f"{status}: somebody suspended it; resume_orchestration lets it go on"
     if status is not OrchestrationStatus.PENDING:
         return (
-            f"{status}: it waits for its activities, timers or events since "
-            f"{state.last_updated_at:%Y-%m-%d %H:%M:%S} UTC. Look at get_orchestration_history."
+            f"{status}: it has waited for activities, timers or events since "
+            f"{state.last_updated_at:%Y-%m-%d %H:%M:%S} UTC; get_orchestration_history shows them"
         )
     versions = core.registry.orchestrator_versions(state.name)
     runs_here = state.version in versions or None in versions
@@ -35,5 +39,5 @@ def why_not_yet(state: OrchestrationState[Any], core: ClientCore) -> str:
     if versions:
         known = ", ".join("none" if v is None else f"'{v}'" for v in versions)
         return f"{reason}; this app has only {known}"
-    hint = did_you_mean(core.registry, state.name)
-    return f"{reason}.{hint}" if hint else reason
+    similar = similar_names(core.registry, state.name)
+    return f"{reason}; this app has {similar}" if similar else reason

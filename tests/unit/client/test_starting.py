@@ -162,10 +162,18 @@ def test_name_that_differs_in_case_and_separators_only_is_refused(
         start(core, name)
 
 
-def test_similar_name_may_live_elsewhere(core: ClientCore, registry: Registry) -> None:
+def test_similar_name_may_live_elsewhere_and_is_warned_about_once(
+    core: ClientCore, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
     registry.add_orchestrator(order, name="order_1")
 
-    assert start(core, "order_2").name == "order_2"
+    names = [start(core, "order_2").name for _ in range(2)]
+
+    assert names == ["order_2", "order_2"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "This app has no orchestrator 'order_2'; its instances wait for a worker that has it. "
+        "Was 'order_1' meant?"
+    ]
 
 
 def test_each_start_gets_an_id_of_its_own(core: ClientCore) -> None:

@@ -62,7 +62,7 @@ def test_pending_instance_of_a_version_that_this_app_lacks(
 def test_pending_instance_with_a_misspelt_name(why: Callable[..., str], registry: Registry) -> None:
     registry.add_orchestrator(order, name="orders")
 
-    assert why("PENDING").endswith("runs order. Did you mean 'orders'?")
+    assert why("PENDING").endswith("runs order; this app has 'orders'")
 
 
 def test_pending_instance_that_starts_later(why: Callable[..., str]) -> None:
@@ -84,4 +84,4 @@ def test_suspended_instance(why: Callable[..., str]) -> None:
 def test_parked_instance(why: Callable[..., str]) -> None:
     details = pb.TaskFailureDetails(errorType="nondeterminism", errorMessage="event 7 differs")
 
-    assert why("RUNNING", failureDetails=details) == "RUNNING: parked, event 7 differs"
+    assert why("RUNNING", failureDetails=details) == "RUNNING: parked. event 7 differs"
