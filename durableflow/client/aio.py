@@ -27,7 +27,6 @@ from durableflow.client.references import (
     WithoutInput,
 )
 from durableflow.client.starting import Options
-from durableflow.errors import UsageError
 from durableflow.hub.loop import await_on
 
 T = TypeVar("T")
@@ -41,7 +40,8 @@ class AsyncClient(Face):
     """
 
     async def __aenter__(self) -> Self:
-        await self._run(self._core.open())
+        self._check()
+        await await_on(self._core.loop, self._core.open())
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:
@@ -242,8 +242,10 @@ class AsyncClient(Face):
             await asyncio.to_thread(self._core.on_close)
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await await_on(self._core.loop, self._core.carry_out(work))
-        except UsageError:  # the loop did not take it
-            work.close()
-            raise
+        if self._core.on_open is not None:
+            try:
+                await await_on(self._core.loop, self._core.open())
+            except BaseException:
+                work.close()
+                raise
+        return await await_on(self._core.loop, work)

@@ -34,6 +34,10 @@ WAIT_PATIENCE_SECONDS: Final = 60.0
 FIRST_DELAY_SECONDS: Final = 0.05
 LONGEST_DELAY_SECONDS: Final = 2.0
 
+NO_ANSWER: Final = frozenset({Status.DEADLINE_EXCEEDED, Status.CANCELLED})
+"""What ends a call that the hub may still carry out."""
+NO_ANSWER_OR_AWAY: Final = NO_ANSWER | {Status.UNAVAILABLE}
+
 _random = secrets.SystemRandom()
 
 Send = Callable[[float | None], Awaitable[T]]
@@ -75,8 +79,11 @@ async def repeatable(send: Send[T], subject: Subject) -> T:
         await asyncio.sleep(pause)
 
 
-async def once(send: Send[T], subject: Subject) -> T:
+async def once(send: Send[T], subject: Subject, *, undecided: frozenset[Status] = NO_ANSWER) -> T:
     """Make a call that must not be carried out twice; it is repeated only if it never was.
+
+    Args:
+        undecided: The statuses that leave open whether it was.
 
     Raises:
         OutcomeUnknownError: the connection broke (the hub says so), or no answer came in time.
@@ -87,8 +94,7 @@ async def once(send: Send[T], subject: Subject) -> T:
         try:
             return await send(timeout)
         except CallError as error:
-            # The port says UNAVAILABLE only where it was certainly not carried out.
-            if error.status not in _UNDECIDED:
+            if type(error) is not CallError or error.status not in undecided:
                 raise
             raise OutcomeUnknownError(
                 error.status,
@@ -123,7 +129,7 @@ async def wait(send: Send[T], subject: Subject, *, deadline: float | None) -> T 
         try:
             return await send(None if deadline is None else deadline - started)
         except CallError as error:
-            if error.status not in _WAIT_AGAIN:
+            if error.status not in NO_ANSWER_OR_AWAY:
                 raise_named(error, subject)
             ended = now()
             # Nothing holds a call that long but a hub that took it.
@@ -182,7 +188,3 @@ def instance_not_found(subject: Subject) -> InstanceNotFoundError:
         f"{subject.operation}: {subject.hub} holds no instance {subject.instance_id!r}. Check the "
         "id and the task hub's address; a purged instance is gone.",
     )
-
-
-_UNDECIDED = frozenset({Status.DEADLINE_EXCEEDED, Status.CANCELLED})
-_WAIT_AGAIN = _UNDECIDED | {Status.UNAVAILABLE}

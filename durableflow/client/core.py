@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -13,8 +13,6 @@ from durableflow.hub.loop import HubLoop
 from durableflow.hub.port import TaskHub
 from durableflow.plugins import PluginSet
 from durableflow.registry import Registry
-
-T = TypeVar("T")
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -31,7 +29,7 @@ class ClientCore:
             name that the app does not know is certainly a mistake.
         serves_here: Says whether a worker of this app runs in this process on this hub.
         app_loop: Returns the loop of the app's ``async def`` activities; None if it has none now.
-        on_open: Runs on the hub loop before the first call; None if the hub is open already.
+        on_open: Runs on the hub loop before the first call; None once the hub is open.
         on_close: Called once, on the closing thread; may block.
         unknown_names: The names asked for that this app does not know, so that it warns once.
     """
@@ -67,13 +65,3 @@ class ClientCore:
                 self._opening = None  # the next call tries again
             raise
         self.on_open = None
-
-    async def carry_out(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run an operation on the hub loop, opening the hub first."""
-        if self.on_open is not None:
-            try:
-                await self.open()
-            except BaseException:
-                work.close()
-                raise
-        return await work

@@ -22,7 +22,12 @@ class Face:
 
     @property
     def _operations(self) -> Operations:
-        """The operations, if this client may be called now.
+        """The operations, if this client may be called now."""
+        self._check()
+        return self._all_operations
+
+    def _check(self) -> None:
+        """Refuse calls that would do harm or go nowhere.
 
         Raises:
             OrchestratorError: the caller is an orchestrator.
@@ -36,4 +41,3 @@ class Face:
             )
         if self._closed:
             raise UsageError("This client is closed. Make another with app.client().")
-        return self._all_operations

@@ -112,6 +112,7 @@ class Operations:
             )
             return self._hub.raise_event(request, timeout=timeout)
 
+        # A hub says UNAVAILABLE of this call only where it was certainly not carried out.
         return calls.once(send, subject)
 
     def suspend(self, instance_id: str, reason: str | None) -> Work[object]:
@@ -186,7 +187,10 @@ class Operations:
 
         subject = self._subject("schedule_new_orchestration", start.instance_id)
         try:
-            await (calls.repeatable if start.is_repeatable else calls.once)(send, subject)
+            if start.is_repeatable:
+                await calls.repeatable(send, subject)
+            else:
+                await calls.once(send, subject, undecided=calls.NO_ANSWER_OR_AWAY)
         except CallError as error:
             if error.status is not Status.ALREADY_EXISTS:
                 raise

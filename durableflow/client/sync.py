@@ -15,7 +15,6 @@ from durableflow.client.models import (
     OrchestrationState,
     PurgeInstancesResult,
 )
-from durableflow.client.operations import Operations
 from durableflow.client.references import (
     AnyOrchestrator,
     InputT,
@@ -46,7 +45,8 @@ class Client(Face):
     """
 
     def __enter__(self) -> Self:
-        self._run(self._core.open())
+        self._check()
+        self._core.loop.run(self._core.open())
         return self
 
     def __exit__(self, *_exc_info: object) -> None:
@@ -376,23 +376,23 @@ class Client(Face):
             self._closed = True
             self._core.on_close()
 
-    @property
-    def _operations(self) -> Operations:
-        operations = super()._operations
+    def _check(self) -> None:
+        super()._check()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            return operations
+            return
         if loop is self._core.app_loop() or not hasattr(sys, "ps1"):
             raise UsageError(
                 "A call of Client blocks, and the asyncio loop of this thread would stand still. "
                 "Use app.async_client() here: it has the same methods, awaited."
             )
-        return operations
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        try:
-            return self._core.loop.run(self._core.carry_out(work))
-        except UsageError:  # the loop did not take it
-            work.close()
-            raise
+        if self._core.on_open is not None:
+            try:
+                self._core.loop.run(self._core.open())
+            except BaseException:
+                work.close()
+                raise
+        return self._core.loop.run(work)

@@ -42,7 +42,7 @@ class Script:
 
     async def __call__(self, timeout: float | None) -> str:
         self.timeouts.append(timeout)
-        await asyncio.sleep(self._takes_seconds)
+        asyncio.get_running_loop().skip(self._takes_seconds)  # type: ignore[attr-defined]  # ours
         outcome = self._outcomes.pop(0) if len(self._outcomes) > 1 else self._outcomes[0]
         if isinstance(outcome, Status):
             raise CallError(outcome, outcome.name)

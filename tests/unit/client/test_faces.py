@@ -70,6 +70,14 @@ async def test_blocking_client_is_refused_on_a_running_loop(client: Client, hub:
     assert hub.requests == []
 
 
+async def test_block_of_a_blocking_client_is_refused_on_a_running_loop(core: ClientCore) -> None:
+    opening = core.on_open = Opening()
+
+    with pytest.raises(UsageError, match=r"Use app\.async_client"), Client(core):
+        pass
+    assert opening.count == 0
+
+
 async def test_blocking_client_works_in_a_thread_beside_a_loop(client: Client, hub: Any) -> None:
     hub.answers("get_instance", pb.GetInstanceResponse())
 
@@ -138,6 +146,21 @@ async def test_cancelling_an_awaited_call_cancels_it_on_the_hub(core: ClientCore
     await asyncio.wait_for(cancelled.wait(), 10)
     with pytest.raises(asyncio.CancelledError):
         await call
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_call_may_be_cancelled_at_any_moment(core: ClientCore, hub: Any, steps: int) -> None:
+    hub.answers("get_instance", pb.GetInstanceResponse())
+    core.on_open = Opening()
+    client = AsyncClient(core)
+    call = asyncio.create_task(client.get_orchestration_state("a1"))
+    for _ in range(steps):
+        await asyncio.wait([call], timeout=0)
+
+    call.cancel()
+    await asyncio.wait([call])
+
+    assert await client.get_orchestration_state("a1") is None
 
 
 def test_closed_client_says_so(core: ClientCore) -> None:

@@ -108,11 +108,12 @@ def test_existing_instance_can_be_used(client: Client, hub: Any) -> None:
     assert instance_id == "a1"
 
 
+@pytest.mark.parametrize("status", [Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED])
 @pytest.mark.parametrize("policy", [POLICY.REPLACE_TERMINAL, POLICY.TERMINATE_AND_REPLACE])
 def test_start_that_would_replace_its_own_first_try_is_not_sent_twice(
-    client: Client, hub: Any, policy: OrchestrationIdReusePolicy
+    client: Client, hub: Any, policy: OrchestrationIdReusePolicy, status: Status
 ) -> None:
-    hub.answers("start_instance", Status.DEADLINE_EXCEEDED)
+    hub.answers("start_instance", status)
 
     with pytest.raises(OutcomeUnknownError):
         client.schedule_new_orchestration("x", instance_id="a1", reuse_id_policy=policy)
