@@ -1,9 +1,8 @@
 """Hashes and word counts of this repository's own files, through a killed worker.
 
 The files are cut into pages, so that there are a few hundred.  Every page gets an orchestration of
-its own (a chain of activities), one more fans out over all pages, another over their words.
-Half-way the worker process is killed with SIGKILL and started again.  At the end everything is
-compared with a plain loop over the same files.
+its own (a chain of activities); two more fan out over all pages.  Half-way the worker process is
+killed with SIGKILL and started again.  At the end everything is compared with a plain loop.
 
 Run it with ``python examples/hash_this_repository.py``, or ``make run``.
 """
@@ -18,19 +17,28 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from attrs import frozen
 
-from durableflow import App, Client, InstanceId, Orchestration, OrchestrationContext, when_all
+from durableflow import (
+    App,
+    Client,
+    Orchestration,
+    OrchestrationContext,
+    OrchestrationQuery,
+    OrchestrationStatus,
+    when_all,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LINES_PER_PAGE = 60
-MOST_PAGES = 500
+MOST_PAGES = 300
 TEXT_SUFFIXES = {".cfg", ".md", ".proto", ".py", ".pyi", ".sql", ".toml", ".tsv", ".txt", ".yml"}
-SLOW_HASH_ROUNDS = 20_000  # so that there is time to kill somebody
+HASH_ROUNDS = 40_000  # slow on purpose: there has to be time to kill somebody
 
-app = App("hash_this_repository")
+app = App("hash_this_repository", max_concurrent_activities=4)  # the work is for processors
 
 
 @frozen
@@ -40,14 +48,26 @@ class Page:
     words: int
 
 
+@frozen
+class Results:
+    pages: list[Page]
+    digest: str
+    favourites: dict[str, int]
+
+
 @app.activity
 def digest(path: str) -> str:
-    return hashlib.pbkdf2_hmac("sha256", Path(path).read_bytes(), b"", SLOW_HASH_ROUNDS).hex()
+    return hashlib.pbkdf2_hmac("sha256", Path(path).read_bytes(), b"", HASH_ROUNDS).hex()
 
 
 @app.activity
 def count_words(path: str) -> int:
     return len(Path(path).read_text().split())
+
+
+@app.activity
+def quick_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 @app.activity
@@ -64,15 +84,15 @@ def digest_of(digests: list[str]) -> str:
 @app.orchestrator
 def describe_page(ctx: OrchestrationContext, path: str) -> Orchestration[Page]:
     """A chain: two activities one after the other."""
-    page_digest = yield ctx.call_activity(digest, input=path)
     words = yield ctx.call_activity(count_words, input=path)
+    page_digest = yield ctx.call_activity(digest, input=path)
     return Page(path, page_digest, words)
 
 
 @app.orchestrator
 async def describe_all(ctx: OrchestrationContext, paths: list[str]) -> str:
     """A fan-out over all pages, and one digest of all digests."""
-    digests = await when_all([ctx.call_activity(digest, input=path) for path in paths])
+    digests = await when_all([ctx.call_activity(quick_digest, input=path) for path in paths])
     return await ctx.call_activity(digest_of, input=digests)
 
 
@@ -113,18 +133,27 @@ class Worker:
 
     def __init__(self, task_hub: str, folder: Path) -> None:
         self.task_hub = task_hub
-        self.log = (folder / "worker.log").open("ab")
+        self.log = folder / "worker.log"
         self.start()
 
     def start(self) -> None:
         command = [sys.executable, "-m", "durableflow", "run", f"{Path(__file__).stem}:app"]
-        self.process = subprocess.Popen(
-            [*command, "--task-hub", self.task_hub],
-            cwd=Path(__file__).parent,
-            stdout=self.log,
-            stderr=self.log,
-        )
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--task-hub", self.task_hub],
+                cwd=Path(__file__).parent,
+                stdout=log,
+                stderr=log,
+            )
+        while "serves app" not in self.log.read_text():
+            self.check()
+            time.sleep(0.02)
         print(f"worker {self.process.pid} started")
+
+    def check(self) -> None:
+        """Exit if the process has ended by itself."""
+        if self.process.poll() is not None:
+            sys.exit(f"worker {self.process.pid} ended by itself:\n{self.log.read_text()}")
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -133,73 +162,78 @@ class Worker:
     def stop(self) -> None:
         self.process.terminate()
         print(f"worker {self.process.pid} stopped: exit status {self.process.wait()}")
-        self.log.close()
 
 
 class Progress:
-    """One line on a terminal that is written over, or a line now and then elsewhere."""
+    """One line that is written over on a terminal; elsewhere a line now and then."""
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.started = time.monotonic()
-        self.shown = -1
+        self.tenths = -1
 
     def show(self, done: int) -> None:
-        tenths = done * 10 // self.total
+        seconds = time.monotonic() - self.started
         if sys.stdout.isatty():
             bar = ("#" * (done * 40 // self.total)).ljust(40, ".")
-            print(f"\r[{bar}] {done}/{self.total} {self.seconds():5.1f} s", end="", flush=True)
-        elif tenths != self.shown:
-            print(f"{done} of {self.total} orchestrations, {self.seconds():.1f} s", flush=True)
-        self.shown = tenths
+            print(f"\r[{bar}] {done} of {self.total}, {seconds:.1f} s ", end="", flush=True)
+        elif done * 10 // self.total != self.tenths:
+            self.tenths = done * 10 // self.total
+            print(f"{done} of {self.total} finished, {seconds:.1f} s", flush=True)
 
     def end_line(self) -> None:
         if sys.stdout.isatty():
             print()
 
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
+
+def count_finished(client: Client) -> int:
+    query = OrchestrationQuery(runtime_status=[OrchestrationStatus.COMPLETED])
+    return sum(1 for _ in client.query_orchestrations(query))
 
 
-def run_through_a_kill(
-    client: Client, worker: Worker, pages: list[str]
-) -> tuple[list[Page], str, dict[str, int]]:
+def run_through_a_kill(client: Client, worker: Worker, pages: list[str]) -> Results:
     """Start everything, kill the worker half-way, start it again, and collect the results."""
-    total: InstanceId[str] = client.schedule_new_orchestration(describe_all, input=pages)
-    favourites = client.schedule_new_orchestration(favourite_words, input=pages)
-    singles = [client.schedule_new_orchestration(describe_page, input=page) for page in pages]
+    total = client.schedule_new_orchestration(describe_all, input=pages)
+    words = client.schedule_new_orchestration(favourite_words, input=pages)
+    with ThreadPoolExecutor(16) as threads:  # many threads may share a client
+        singles = list(
+            threads.map(
+                lambda page: client.schedule_new_orchestration(describe_page, input=page), pages
+            )
+        )
     print(f"{len(singles) + 2} orchestrations accepted")
 
     progress = Progress(len(singles) + 2)
-    waiting: list[InstanceId[str] | InstanceId[dict[str, int]] | InstanceId[Page]]
-    waiting = [*singles, favourites, total]
     killed = False
-    for done, instance_id in enumerate(waiting):
+    while (done := count_finished(client)) < progress.total:
         progress.show(done)
+        worker.check()
         if not killed and done >= progress.total // 2:
             progress.end_line()
             worker.kill()
+            print(f"{done} orchestrations were finished, the others go on with the next worker")
             worker.start()
             killed = True
-        client.wait_for_orchestration_completion(instance_id, timeout=300)
-    progress.show(progress.total)
+        time.sleep(0.05)
+    progress.show(done)
     progress.end_line()
+    if not killed:
+        sys.exit("everything was finished before the worker could be killed: raise HASH_ROUNDS")
 
-    return (
+    return Results(
         [client.wait_for_orchestration_completion(single).get_output() for single in singles],
         client.wait_for_orchestration_completion(total).get_output(),
-        client.wait_for_orchestration_completion(favourites).get_output(),
+        client.wait_for_orchestration_completion(words).get_output(),
     )
 
 
-def plain_loop(pages: list[str]) -> tuple[list[Page], str, dict[str, int]]:
-    """The same work without any orchestration."""
-    described = [Page(page, digest(page), count_words(page)) for page in pages]
-    favourites = Counter(most_common_word(page) for page in pages)
-    return (
-        described,
-        digest_of([page.digest for page in described]),
-        dict(favourites.most_common(5)),
+def plain_loop(pages: list[str]) -> Results:
+    """Do the same work without any orchestration."""
+    words = Counter(most_common_word(page) for page in pages)
+    return Results(
+        [Page(page, digest(page), count_words(page)) for page in pages],
+        digest_of([quick_digest(page) for page in pages]),
+        dict(words.most_common(5)),
     )
 
 
@@ -217,9 +251,8 @@ def main() -> int:
     finally:
         worker.stop()
 
-    described, total, favourites = results
-    print(f"{sum(page.words for page in described):,} words, digest of all pages {total[:16]}…")
-    print(f"favourite words: {', '.join(favourites)}")
+    print(f"{sum(page.words for page in results.pages):,} words, digest {results.digest[:16]}…")
+    print(f"favourite words: {' '.join(results.favourites)}")
     if results != plain_loop(pages):
         print(f"WRONG: a plain loop gives other results; everything is kept in {folder}")
         return 1

@@ -1,0 +1,115 @@
+"""``python -m durableflow``."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+import durableflow
+from tests.e2e.conftest import Workshop
+
+pytestmark = pytest.mark.e2e
+
+COMMAND = ("-m", "durableflow")
+
+
+@pytest.fixture
+def shop(workshop: Workshop) -> Workshop:
+    workshop.write(
+        "shop/orders.py",
+        """
+        from durableflow import App, OrchestrationContext
+
+        app = App("orders")
+        helper = "not an app"
+
+        @app.orchestrator
+        def nothing(ctx: OrchestrationContext) -> None: ...
+        """,
+    )
+    workshop.write("empty.py", "")
+    workshop.write("broken.py", "import a_module_that_nobody_has\n")
+    return workshop
+
+
+def test_it_says_its_version(workshop: Workshop):
+    assert workshop.run(*COMMAND, "--version") == (0, f"durableflow {durableflow.__version__}\n")
+
+
+def test_without_a_command_it_shows_how_to_use_it(workshop: Workshop):
+    status, output = workshop.run(*COMMAND)
+
+    assert status == 2
+    assert "usage: python -m durableflow" in output
+    assert "Traceback" not in output
+
+
+def test_it_starts_a_worker_of_an_app_in_a_package(shop: Workshop):
+    worker = shop.start(*COMMAND, "run", "shop.orders:app")
+    worker.wait_for("drain_timeout_seconds")
+    worker.send(signal.SIGTERM)
+
+    assert worker.end() == 0
+    assert f"sqlite:///{shop.folder / 'shop' / 'orders.db'}" in worker.output
+
+
+def test_the_attribute_is_app_unless_named(shop: Workshop):
+    worker = shop.start(*COMMAND, "run", "shop.orders")
+    worker.wait_for("serves app 'orders'")
+
+
+def test_the_task_hub_can_be_named(shop: Workshop):
+    worker = shop.start(*COMMAND, "run", "shop.orders:app", "--task-hub", "sqlite:///other.db")
+    worker.wait_for("drain_timeout_seconds")
+
+    assert f"sqlite:///{shop.folder / 'shop' / 'other.db'}  (argument)" in worker.output
+
+
+@pytest.mark.parametrize(
+    ("target", "advice"),
+    [
+        ("shop/orders.py", "python -m durableflow run shop.orders:app"),
+        ("shop/orders.py:app", "python -m durableflow run shop.orders:app"),
+        ("shop.order:app", "There is no module 'shop.order'"),
+        ("shp.orders:app", "There is no module 'shp'"),
+        ("shop.orders:ap", "It has shop.orders:app"),
+        ("shop.orders:helper", "has a str as 'helper'"),
+        ("empty:app", "It has no App at all"),
+        (":app", "MODULE:APP"),
+    ],
+)
+def test_a_target_that_is_no_app_is_explained(shop: Workshop, target: str, advice: str):
+    status, output = shop.run(*COMMAND, "run", target)
+
+    assert status == 2
+    assert advice in output
+    assert "Traceback" not in output
+
+
+def test_an_import_that_fails_inside_the_module_shows_where(shop: Workshop):
+    status, output = shop.run(*COMMAND, "run", "broken:app")
+
+    assert status == 1
+    assert "broken.py" in output
+    assert "a_module_that_nobody_has" in output
+
+
+@pytest.mark.parametrize("address", ["orders.db", "http://localhost:1", "nonsense://x", ""])
+def test_a_wrong_address_is_explained_without_a_traceback(shop: Workshop, address: str):
+    status, output = shop.run(*COMMAND, "run", "shop.orders:app", "--task-hub", address)
+
+    assert status == 2
+    assert "sqlite://" in output
+    assert "Traceback" not in output
+
+
+def test_a_hub_that_cannot_be_used_is_explained_without_a_traceback(shop: Workshop):
+    shop.write("not-a-database.db", "plain text " * 1000)
+    address = f"sqlite:///{shop.folder / 'not-a-database.db'}"
+
+    status, output = shop.run(*COMMAND, "run", "shop.orders:app", "--task-hub", address)
+
+    assert status == 1
+    assert "not-a-database.db" in output
+    assert "Traceback" not in output

@@ -1,0 +1,104 @@
+"""The README and the pages of the documentation, done word by word in an empty folder."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sybil import Example, Sybil
+from sybil.parsers.markdown import CodeBlockParser
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+class Reader:
+    """Somebody who types what a page says, into files and into a shell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.printed = ""
+        self.background: list[subprocess.Popen[str]] = []
+
+    def python(self, example: Example) -> None:
+        first_line = example.parsed.partition("\n")[0]
+        if first_line.startswith("# ") and first_line.endswith(".py"):
+            (self.folder / first_line.removeprefix("# ")).write_text(example.parsed)
+            self.printed = self.run([sys.executable, "-c", f"import {first_line[2:-3]}"])
+        else:
+            self.printed = self.run([sys.executable, "-c", example.parsed])
+
+    def console(self, example: Example) -> None:
+        lines = example.parsed.splitlines()
+        for line in lines:
+            if line.startswith("$ "):
+                self.command(line.removeprefix("$ "))
+        expected = "\n".join(line for line in lines if not line.startswith("$ "))
+        assert self.printed.strip() == expected.strip()
+
+    def command(self, line: str) -> None:
+        self.printed = ""
+        words = shlex.split(line.removesuffix("&"))
+        if words[0] == "pip":
+            return  # tests/packaging installs
+        if words[0] == "kill":
+            self.background[-1].kill()
+            return
+        words[0] = sys.executable if words[0] == "python" else words[0]
+        if line.endswith("&") or words[1:3] == ["-m", "durableflow"]:
+            self.background.append(self.start(words))
+        else:
+            self.printed = self.run(words)
+
+    def start(self, words: list[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words, cwd=self.folder, env=environment(), text=True, stdout=subprocess.DEVNULL
+        )
+
+    def run(self, words: list[str]) -> str:
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            timeout=50,
+            check=True,
+        )
+        return done.stdout
+
+    def leave(self) -> None:
+        for process in self.background:
+            process.kill()
+            process.wait()
+
+
+def environment() -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DURABLEFLOW_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path)
+    yield reader
+    reader.leave()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_page_does_what_it_says(document: Path, reader: Reader) -> None:
+    sybil = Sybil(
+        parsers=[
+            CodeBlockParser(language="python", evaluator=reader.python),
+            CodeBlockParser(language="console", evaluator=reader.console),
+        ]
+    )
+
+    for example in sybil.parse(document):
+        example.evaluate()
