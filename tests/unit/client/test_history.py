@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.client.history import event_of
+from durableflow.protocol.times import to_timestamp
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -13,7 +14,7 @@ def test_event_tells_its_kind_and_what_it_carries() -> None:
     event = event_of(
         pb.HistoryEvent(
             eventId=-1,
-            timestamp=MOMENT,
+            timestamp=to_timestamp(MOMENT),
             taskCompleted={"taskScheduledId": 0, "result": {"value": '"ok"'}},
         )
     )
@@ -36,7 +37,7 @@ def test_nested_messages_maps_and_times_become_plain_values() -> None:
             executionStarted={
                 "name": "order",
                 "orchestrationInstance": {"instanceId": "a1", "executionId": {"value": "e1"}},
-                "scheduledStartTimestamp": MOMENT,
+                "scheduledStartTimestamp": to_timestamp(MOMENT),
                 "tags": {"team": "blue"},
             }
         )
@@ -61,8 +62,8 @@ def test_failures_keep_their_chain_and_properties() -> None:
     details = pb.TaskFailureDetails(
         errorType="a.B",
         innerFailure=pb.TaskFailureDetails(errorType="c.D"),
-        properties={"code": {"number_value": 7}},
     )
+    details.properties["code"].number_value = 7
 
     event = event_of(pb.HistoryEvent(taskFailed={"taskScheduledId": 1, "failureDetails": details}))
 
@@ -78,7 +79,11 @@ def test_lists_stay_lists() -> None:
 
 
 def test_events_can_be_written_as_json() -> None:
-    event = event_of(pb.HistoryEvent(eventId=2, timestamp=MOMENT, timerCreated={"fireAt": MOMENT}))
+    event = event_of(
+        pb.HistoryEvent(
+            eventId=2, timestamp=to_timestamp(MOMENT), timerCreated={"fireAt": to_timestamp(MOMENT)}
+        )
+    )
 
     assert json.loads(json.dumps(event.to_dict())) == {
         "event_id": 2,

@@ -25,6 +25,7 @@ from durableflow.errors import (
     OrchestrationNotCompletedError,
     UsageError,
 )
+from durableflow.protocol.times import to_timestamp
 
 
 @dataclass(frozen=True)
@@ -169,8 +170,8 @@ def test_every_field_of_a_state_arrives(state: Any) -> None:
         tags={"team": "blue"},
         executionId={"value": "e1"},
         parentInstanceId={"value": "p1"},
-        completedTimestamp=datetime(2026, 1, 2, 4, tzinfo=UTC),
-        scheduledStartTimestamp=datetime(2026, 1, 2, 3, tzinfo=UTC),
+        completedTimestamp=to_timestamp(datetime(2026, 1, 2, 4, tzinfo=UTC)),
+        scheduledStartTimestamp=to_timestamp(datetime(2026, 1, 2, 3, tzinfo=UTC)),
     )
 
     assert finished.runtime_status is OrchestrationStatus.COMPLETED

@@ -10,6 +10,7 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.client import ClientCore
 from durableflow.client.replies import state_of
 from durableflow.client.waiting import why_not_yet
+from durableflow.protocol.times import to_timestamp
 from durableflow.registry import Registry
 from durableflow.replay import OrchestrationContext
 
@@ -69,7 +70,7 @@ def test_pending_instance_that_starts_later(why: Callable[..., str]) -> None:
     moment = datetime(2030, 1, 1, tzinfo=UTC)
 
     assert "it was to start at 2030-01-01 00:00:00 UTC" in why(
-        "PENDING", scheduledStartTimestamp=moment
+        "PENDING", scheduledStartTimestamp=to_timestamp(moment)
     )
 
 
