@@ -101,6 +101,7 @@ class Executor:
             except KeyboardInterrupt:
                 raise
             except BaseException as failure:  # noqa: BLE001 -- see start
+                misuse.explain(failure)
                 self.fail(failure)
                 return
             if not isinstance(yielded, Deferred):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from durableflow.replay.sources import called_function, place_of, waiting_place
+from durableflow.replay.sources import called_function, called_where_raised, place_of, waiting_place
 
 if TYPE_CHECKING:
     from durableflow.replay.tasks import Deferred
 
 WHEN_ANY_OF_NOTHING: Final = "when_any got no tasks, so it would wait for ever. Give it a task."
+# As Python says it up to 3.13, and from 3.14 on.
+_NOT_AWAITABLE: Final = re.compile("can't be used in 'await' expression|can't be awaited")
+_ONLY_TASKS: Final = (
+    "an orchestrator awaits only tasks that its context made; what waits for a clock, a file or a "
+    "network belongs in an activity"
+)
 SEVERAL_CONTEXTS: Final = (
     "These tasks belong to several orchestrations. Combine only tasks made by the context that "
     "this orchestrator received."
@@ -53,22 +60,33 @@ def not_a_task(value: Any, running: Any) -> str:
     if isinstance(value, Coroutine):
         value.close()
     if called is not None:
-        hint = (
-            f"did you call `{called}(ctx, …)` directly? use `ctx.call_activity({called}, input=…)`"
-        )
+        hint = _called_directly(called)
     elif isinstance(value, list | tuple | set | frozenset) and value:
         hint = "use `when_all([…])` or `when_any([…])` to wait for several tasks"
     elif verb == "awaited":
-        hint = (
-            "an orchestrator awaits only tasks that its context made; what waits for a clock, a "
-            "file or a network belongs in an activity"
-        )
+        hint = _ONLY_TASKS
     else:
         hint = (
             "an orchestrator yields only tasks that its context made; did you call an activity "
             "directly? use `ctx.call_activity(…, input=…)`"
         )
     return f"you {verb} {_kind(value)}; {hint} ({waiting_place(running)})"
+
+
+def explain(error: BaseException) -> None:
+    """Add what to do to errors that Python raises where a coroutine awaits something else."""
+    text = str(error)
+    if isinstance(error, TypeError) and _NOT_AWAITABLE.search(text):
+        called = called_where_raised(error)
+        error.add_note(_ONLY_TASKS if called is None else _called_directly(called))
+    elif isinstance(error, RuntimeError) and text == "no running event loop":
+        error.add_note(_ONLY_TASKS)
+
+
+def _called_directly(function: str) -> str:
+    return (
+        f"did you call `{function}(ctx, …)` directly? use `ctx.call_activity({function}, input=…)`"
+    )
 
 
 def another_context(what: str, running: Any) -> str:

@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
+
+from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
 
 
 class Record:
-    """The past events of an execution.
+    """The events that an execution goes through when it starts or is replayed.
 
     Positions count events from 1.
     """
 
-    def __init__(self, past: Sequence[pb.HistoryEvent]) -> None:
-        self._past = past
+    def __init__(self) -> None:
+        self._events: tuple[Sequence[pb.HistoryEvent], ...] = ()
 
-    @cached_property
+    def keep(self, *events: Sequence[pb.HistoryEvent]) -> None:
+        """Remember events, all of them from the first on."""
+        self._events = events
+
+    def forget(self) -> None:
+        """Let go of the events; there is nothing more to ask."""
+        self._events = ()
+        vars(self).pop("_index", None)
+
+    @property
     def is_rewound(self) -> bool:
         """Whether failures have been cut out of the history."""
-        return any(event.HasField("executionRewound") for event in self._past)
+        return any(e.HasField("executionRewound") for e in chain(*self._events))
+
+    def shows_turn_after(self, position: int) -> bool:
+        """Whether the turn of an event is over, so that the history shows what it led to."""
+        return bool(self._events) and self._index.last_turn > position
 
     def shows_retry(self, position: int, call_id: int, timer_id: int) -> bool | None:
-        """Say whether a failure was followed by another attempt.
+        """Say whether a failure, in a turn that is over, was followed by another attempt.
 
         Args:
             position: Where the call failed.
@@ -33,25 +48,28 @@ class Record:
         Returns:
             None if the history shows only a timer that may be the retry timer.
         """
-        scheduled, timers = self._requests
-        if timers.get(timer_id, 0) <= position:
+        if self._index.timers.get(timer_id, 0) <= position:
             return False
-        return True if scheduled[call_id][-1] > position else None
-
-    def forget(self) -> None:
-        """Let go of the events; there is nothing more to ask."""
-        self._past = ()
-        vars(self).pop("_requests", None)
+        return True if self._index.scheduled.get(call_id, 0) > position else None
 
     @cached_property
-    def _requests(self) -> tuple[dict[int, list[int]], dict[int, int]]:
-        """Where calls were scheduled and timers created, by their numbers."""
-        scheduled: dict[int, list[int]] = defaultdict(lambda: [0])
-        timers: dict[int, int] = {}
-        for position, event in enumerate(self._past, start=1):
+    def _index(self) -> _Index:
+        index = _Index()
+        for position, event in enumerate(chain(*self._events), start=1):
             kind = event.WhichOneof("eventType")
             if kind == "taskScheduled":
-                scheduled[event.eventId].append(position)
+                index.scheduled[event.eventId] = position
             elif kind == "timerCreated":
-                timers[event.eventId] = position
-        return scheduled, timers
+                index.timers[event.eventId] = position
+            elif kind == "orchestratorStarted":
+                index.last_turn = position
+        return index
+
+
+@define
+class _Index:
+    """Where calls were last scheduled and timers created, by number, and the last turn began."""
+
+    scheduled: dict[int, int] = field(factory=dict)
+    timers: dict[int, int] = field(factory=dict)
+    last_turn: int = 0

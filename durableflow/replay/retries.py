@@ -25,7 +25,7 @@ class Retries:
     """Decides about the failures of one execution.
 
     Args:
-        record: The history that is being replayed.
+        record: The events that it goes through when it is replayed.
     """
 
     def __init__(self, record: Record) -> None:
@@ -38,9 +38,9 @@ class Retries:
     ) -> timedelta | None:
         """Return how long to wait before the next attempt; None: there is none."""
         delay = _by_policy(journal, call, failure)
-        if not journal.replaying:
-            return delay
         position = journal.position
+        if not self._record.shows_turn_after(position):
+            return delay
         retried = self._record.shows_retry(position, call.id, journal.last_id + 1)
         if retried is None:
             retried = self._guesses.setdefault(position, delay is not None)

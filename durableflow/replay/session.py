@@ -67,8 +67,9 @@ class Session:
         self._registry = registry
         self._fail_on_nondeterminism = fail_on_nondeterminism
         self.position = 0
-        record = Record(())
-        self._executor = self._new_executor(record, Retries(record))
+        self._record = Record()
+        self._retries = Retries(self._record)
+        self._executor = self._new_executor()
 
     @property
     def history_bytes(self) -> int:
@@ -89,7 +90,7 @@ class Session:
             past: The whole history in the first turn; nothing in later ones.
             new: What has happened since.
         """
-        diverged = self._replay(past, new) if past else self._feed((), new)
+        diverged = self._feed(past, new) if self.position else self._begin(past, new)
         if diverged is not None:
             if not self._fail_on_nondeterminism:
                 return diverged
@@ -102,27 +103,23 @@ class Session:
         self._executor.journal.evicted = True
         self._executor.close()
 
-    def _new_executor(self, record: Record, retries: Retries) -> Executor:
+    def _new_executor(self) -> Executor:
         journal = Journal(self._converter)
         context = OrchestrationContext(journal, self._registry)
-        return Executor(self._definition, journal, context, record=record, retries=retries)
+        return Executor(
+            self._definition, journal, context, record=self._record, retries=self._retries
+        )
 
-    def _replay(
+    def _begin(
         self, past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
     ) -> Diverged | None:
-        record = Record(past)
-        retries = Retries(record)
-        first: Diverged | None = None
-        while True:
-            self._executor = self._new_executor(record, retries)
-            diverged = self._feed(past, new)
-            if diverged is None:
-                break
-            first = first or diverged
-            if not retries.revise():
-                break
+        self._record.keep(past, new)
+        first = diverged = self._feed(past, new)
+        while diverged is not None and self._retries.revise():
             self.close()
-        record.forget()
+            self._executor = self._new_executor()
+            diverged = self._feed(past, new)
+        self._record.forget()
         return diverged and first
 
     def _feed(
@@ -133,10 +130,9 @@ class Session:
         journal.position = self.position
         journal.in_turn = True
         try:
-            if past:
-                diverged = feed(executor, past)
-                if diverged is not None:
-                    return diverged
+            diverged = feed(executor, past)
+            if diverged is not None:
+                return diverged
             journal.replaying = False
             return feed(executor, new)
         finally:

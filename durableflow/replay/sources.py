@@ -42,15 +42,25 @@ def waiting_place(running: Any) -> str:
 
 
 def called_function(running: Any) -> str | None:
-    """Return the function whose result a generator or coroutine yields, if its line shows that.
+    """Return the function whose result a generator or coroutine hands out, if its line shows it.
 
     Calls of the context, which is the first parameter, do not count.
     """
     frame = _waiting_frame(running)
-    if frame is None:
-        return None
-    called = _CALLED.search(getline(frame.f_code.co_filename, frame.f_lineno))
-    if called is None or called[1].partition(".")[0] in frame.f_code.co_varnames[:1]:
+    return None if frame is None else _called(frame.f_code, frame.f_lineno)
+
+
+def called_where_raised(error: BaseException) -> str | None:
+    """Return the function whose result was awaited where an exception was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return None if trace is None else _called(trace.tb_frame.f_code, trace.tb_lineno)
+
+
+def _called(code: CodeType, line: int) -> str | None:
+    called = _CALLED.search(getline(code.co_filename, line))
+    if called is None or called[1].partition(".")[0] in code.co_varnames[:1]:
         return None
     return called[1]
 
