@@ -38,7 +38,7 @@ format: $(READY) ## format the code and mend what the linter can
 lint: $(READY) ## check format, lint, import contracts, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/codespell
 
 types: $(READY) ## check types

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, overload
 
 from durableflow.errors import OrchestratorError
 from durableflow.protocol.times import datetime_of, micros_of_datetime, micros_of_timedelta
@@ -20,12 +20,28 @@ from durableflow.replay.tasks import CancellableDeferred, CancellableTask, Defer
 from durableflow.retry import RetryPolicy
 from durableflow.versioning import Version
 
-if TYPE_CHECKING:
-    from durableflow.worker.context import ActivityContext
-
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 -- stands for the input
 O = TypeVar("O")  # noqa: E741 -- stands for the output
+
+if TYPE_CHECKING:
+    from durableflow.worker.context import ActivityContext
+
+    # mypy works out a type variable from a protocol before it looks at an argument whose type
+    # contains a callable.  So the activity alone says what its input is, and `[1, 2]` is accepted
+    # where it takes `list[float]`.  The callable itself is never given: nobody has a `_Nobody`.
+    I_contra = TypeVar("I_contra", contravariant=True)
+    O_co = TypeVar("O_co", covariant=True)
+
+    class _Activity(Protocol[I_contra, O_co]):
+        def __call__(self, ctx: ActivityContext, input: I_contra, /) -> O_co: ...
+
+    class _WithoutContext(Protocol[I_contra, O_co]):
+        def __call__(self, input: I_contra, /) -> O_co: ...
+
+    class _Nobody: ...
+
+    _Fitting: TypeAlias = I | Callable[[_Nobody], I]
 
 _UUIDS: Final = uuid.UUID("9e952958-5e33-4daf-827f-2fa12937b875")
 
@@ -142,36 +158,36 @@ class OrchestrationContext:
     @overload
     def call_activity(
         self,
-        activity: Callable[[ActivityContext, I], Coroutine[Any, Any, O]],
+        activity: _Activity[I, Coroutine[Any, Any, O]],
         *,
-        input: I,
+        input: _Fitting[I],
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
     ) -> Task[O]: ...
     @overload
     def call_activity(
         self,
-        activity: Callable[[ActivityContext, I], O],
+        activity: _Activity[I, O],
         *,
-        input: I,
+        input: _Fitting[I],
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
     ) -> Task[O]: ...
     @overload
     def call_activity(
         self,
-        activity: Callable[[I], Coroutine[Any, Any, O]],
+        activity: _WithoutContext[I, Coroutine[Any, Any, O]],
         *,
-        input: I,
+        input: _Fitting[I],
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
     ) -> Task[O]: ...
     @overload
     def call_activity(
         self,
-        activity: Callable[[I], O],
+        activity: _WithoutContext[I, O],
         *,
-        input: I,
+        input: _Fitting[I],
         retry_policy: RetryPolicy | None = None,
         tags: dict[str, str] | None = None,
     ) -> Task[O]: ...

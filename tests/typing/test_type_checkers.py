@@ -34,15 +34,11 @@ def run_mypy(file: Path, cache: Path) -> Reports:
 
 
 def run_pyright(file: Path, cache: Path) -> Reports:
-    config = cache / "pyrightconfig.json"
-    places = {"include": [str(file)], "extraPaths": [str(ROOT), str(HERE)]}
-    config.write_text(json.dumps({**places, "pythonVersion": "3.11"}))
-    done = python(
-        "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(config)
-    )
+    done = python("-m", "pyright", "--outputjson", "--pythonpath", sys.executable, str(file))
     assert done.returncode in (0, 1), done.stdout + done.stderr
-    reports = json.loads(done.stdout)["generalDiagnostics"]
-    errors = [report for report in reports if report["severity"] == "error"]
+    output = json.loads(done.stdout)
+    assert output["summary"]["filesAnalyzed"] == 1, output
+    errors = [report for report in output["generalDiagnostics"] if report["severity"] == "error"]
     return [(report["range"]["start"]["line"] + 1, report["message"]) for report in errors]
 
 
