@@ -29,7 +29,7 @@ class Reader:
         first_line = example.parsed.partition("\n")[0]
         if first_line.startswith("# ") and first_line.endswith(".py"):
             (self.folder / first_line.removeprefix("# ")).write_text(example.parsed)
-            self.printed = self.run([sys.executable, "-c", f"import {first_line[2:-3]}"])
+            self.printed = ""
         else:
             self.printed = self.run([sys.executable, "-c", example.parsed])
 
