@@ -41,11 +41,12 @@ class CoroutinePool(Generic[J]):
         Raises:
             RuntimeError: the app's loop is closed.
         """
+        loop = self._loop()
         self._used = True
         self._waiting.append(job)
         if not self._woken:
-            self._loop().call_soon_threadsafe(self._start)
             self._woken = True
+            loop.call_soon_threadsafe(self._start)
 
     async def cancel(self, timeout: float) -> None:
         """Cancel everything and wait until it has ended.  Called on the hub loop.
@@ -56,8 +57,13 @@ class CoroutinePool(Generic[J]):
         self._waiting.clear()
         if not self._used:
             return
-        with contextlib.suppress(RuntimeError, TimeoutError):  # the loop is closed, or blocked
-            cancelled = asyncio.run_coroutine_threadsafe(self._cancel(), self._loop())
+        cancelling = self._cancel()
+        try:
+            cancelled = asyncio.run_coroutine_threadsafe(cancelling, self._loop())
+        except RuntimeError:  # the loop is closed, and nothing runs
+            cancelling.close()
+            return
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(cancelled), timeout)
 
     def _start(self) -> None:

@@ -34,8 +34,8 @@ from durableflow.protocol.failures import from_exception, to_message
 from durableflow.protocol.metadata import POSITION
 from durableflow.registry import OrchestratorDefinition, Registry
 from durableflow.replay import Diverged, Session, Turn
-from durableflow.routing import Abandon, Fail, VersionRequest
 from durableflow.settings import Settings
+from durableflow.versioning import Abandon, Fail, VersionRequest
 from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
 
 logger = logging.getLogger(__name__)

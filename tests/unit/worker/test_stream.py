@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.protocol.status import Status
+from durableflow.worker.backoff import Backoff
+from durableflow.worker.stream import WorkItemLoop
+from tests.unit.worker.hub import ScriptedHub, activity_item
+
+PING = pb.WorkItem(healthPing=pb.HealthPing())
+
+
+class Bench:
+    def __init__(self, *, silence_seconds: float = 60, first_seconds: float = 0.0) -> None:
+        self.hub = ScriptedHub()
+        self.lost = 0
+        self.received: asyncio.Queue[pb.WorkItem] = asyncio.Queue()
+        self.loop = WorkItemLoop(
+            self.hub,
+            request=pb.GetWorkItemsRequest,
+            metadata=(("name", "value"),),
+            on_item=self.receive,
+            on_lost=self.lose,
+            silence_seconds=silence_seconds,
+            backoff=Backoff(first_seconds=first_seconds, limit_seconds=first_seconds),
+        )
+
+    def receive(self, item: pb.WorkItem) -> None:
+        if item.activityRequest.name == "poison":
+            raise ValueError("cannot be taken on")
+        self.received.put_nowait(item)
+
+    def lose(self) -> None:
+        self.lost += 1
+
+    async def streams(self, count: int) -> None:
+        await self.hub.until(lambda: len(self.hub.streams) >= count)
+
+    async def next_name(self) -> str:
+        async with asyncio.timeout(20):
+            return (await self.received.get()).activityRequest.name
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.loop.stop()
+
+
+async def test_items_are_handed_out_in_order(bench: Bench) -> None:
+    bench.loop.start()
+    await bench.streams(1)
+
+    for name in ("a", "b", "c"):
+        bench.hub.streams[0].push(activity_item(name))
+
+    assert [await bench.next_name() for _ in range(3)] == ["a", "b", "c"]
+    assert bench.hub.metadata == (("name", "value"),)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [Status.UNAVAILABLE, Status.CANCELLED, Status.INTERNAL, Status.UNAUTHENTICATED],
+)
+async def test_a_stream_that_ends_is_opened_again(bench: Bench, status: Status) -> None:
+    bench.loop.start()
+
+    for round_ in range(1, 4):
+        await bench.streams(round_)
+        bench.hub.streams[-1].fail(status)
+    await bench.streams(4)
+    bench.hub.streams[-1].push(activity_item("after"))
+
+    assert await bench.next_name() == "after"
+    assert bench.lost == 3
+
+
+async def test_an_engine_that_does_not_answer_is_asked_again(bench: Bench) -> None:
+    bench.hub.failures["hello"] = [Status.UNAVAILABLE] * 5
+
+    bench.loop.start()
+
+    await bench.streams(1)
+    assert not bench.hub.failures["hello"]
+
+
+async def test_readiness_follows_the_stream() -> None:
+    bench = Bench(first_seconds=3600)
+    assert not bench.loop.is_ready
+
+    bench.loop.start()
+    await bench.loop.wait_ready()
+    assert bench.loop.is_ready
+    bench.hub.streams[0].push(activity_item("one"))
+    await bench.next_name()
+    bench.hub.streams[0].fail(Status.UNAVAILABLE)
+    async with asyncio.timeout(20):
+        while not bench.lost:
+            await asyncio.sleep(0)
+
+    assert not bench.loop.is_ready
+    await bench.loop.stop()
+
+
+async def test_stopping_ends_the_stream_for_good(bench: Bench) -> None:
+    bench.loop.start()
+    await bench.streams(1)
+
+    await bench.loop.stop()
+
+    assert bench.hub.streams[0].cancelled
+    assert not bench.loop.is_ready
+    assert len(bench.hub.streams) == 1
+    assert bench.lost == 1
+
+
+async def test_stopping_does_not_wait_for_the_next_attempt() -> None:
+    bench = Bench(first_seconds=3600)
+    bench.hub.failures["hello"] = [Status.UNAVAILABLE]
+    bench.loop.start()
+    await bench.hub.until(lambda: not bench.hub.failures["hello"])
+
+    async with asyncio.timeout(20):
+        await bench.loop.stop()
+
+    assert not bench.hub.streams
+
+
+async def test_an_item_that_cannot_be_taken_on_does_not_cost_the_stream(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.loop.start()
+    await bench.streams(1)
+
+    bench.hub.streams[0].push(activity_item("poison"))
+    bench.hub.streams[0].push(activity_item("sound"))
+
+    assert await bench.next_name() == "sound"
+    assert len(bench.hub.streams) == 1
+    assert "cannot be taken on" in caplog.text
+
+
+async def test_a_stream_that_falls_silent_after_a_ping_is_opened_again() -> None:
+    bench = Bench(silence_seconds=0.05)
+    bench.loop.start()
+    await bench.streams(1)
+
+    bench.hub.streams[0].push(PING)
+
+    await bench.streams(2)
+    assert bench.hub.streams[0].cancelled
+    await bench.loop.stop()
+
+
+async def test_an_engine_that_never_pings_may_be_silent() -> None:
+    bench = Bench(silence_seconds=0.0)
+    bench.loop.start()
+    await bench.streams(1)
+
+    bench.hub.streams[0].push(activity_item("only"))
+    await bench.next_name()
+    due = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, due.set)
+    await due.wait()
+
+    assert bench.loop.is_ready
+    assert len(bench.hub.streams) == 1
+    await bench.loop.stop()
