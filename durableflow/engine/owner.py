@@ -20,6 +20,7 @@ from durableflow.engine.ownership import (
     OwnerLock,
     OwnerRecord,
     identity_of,
+    make_private,
     prepare_database,
 )
 from durableflow.engine.server import HubServer
@@ -112,6 +113,7 @@ class Owner:
         try:
             prepare_database(self._database)
             await self.engine.open()
+            make_private(self._database)
             await self._server.start()
             self._record = OwnerRecord(
                 address=self._server.address,

@@ -206,21 +206,23 @@ def identity_of(path: Path) -> FileIdentity | None:
 
 
 def prepare_database(database: Path) -> None:
-    """Make a database file private to its user, made empty if it is missing.
+    """Check what a path names before SQLite opens it, and make an empty private file if nothing.
 
-    Only for the holder of the lock, and before SQLite opens the file.
+    Only for the holder of the lock.
 
     Raises:
         StorageUnusableError: it is no file, cannot be made, or has a second name.
     """
     try:
-        descriptor = os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _PRIVATE)
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, _PRIVATE))
     except FileExistsError:
         _check_database(database)
     except OSError as error:
         raise StorageUnusableError(f"{database} cannot be made: {error.strerror}.") from error
-    else:
-        os.close(descriptor)
+
+
+def make_private(database: Path) -> None:
+    """Take every right on an open database, and on what SQLite keeps beside it, from others."""
     for suffix in ("", "-wal", "-shm"):
         path = beside(database, suffix)
         with contextlib.suppress(FileNotFoundError, PermissionError):

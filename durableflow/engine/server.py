@@ -8,13 +8,13 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, NoReturn, cast
 
-import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from durableflow.engine.admin import AdminCall
 from durableflow.engine.inflight import InFlight
 from durableflow.errors import CallError, SetupError, StorageError, StorageFullError
+from durableflow.hub.core import grpc
 from durableflow.hub.options import DEFAULT_MAX_MESSAGE_BYTES
 from durableflow.hub.port import TaskHub
 from durableflow.hub.remote import (
@@ -23,7 +23,6 @@ from durableflow.hub.remote import (
     SPEAKER_DOOR,
     SPEAKER_ENGINE,
     is_loopback,
-    silence_core,
 )
 from durableflow.protocol.metadata import AUTHORIZATION, Metadata
 from durableflow.protocol.service import RPCS, SERVICE, Kind, Rpc
@@ -90,7 +89,8 @@ class HubServer:
                 f"The engine serves on this machine only, and {self._host} is not a loopback "
                 "address: use 127.0.0.1, or reach it from elsewhere through a tunnel of your own."
             )
-        silence_core()
+        if not 0 <= self._port < 65_536:
+            raise SetupError(f"{self._port} is not a port: give 1 to 65535, or 0 for any free one.")
         server = grpc.aio.server(options=list(server_options(self._max_message_bytes).items()))
         server.add_generic_rpc_handlers((self._handlers,))
         try:

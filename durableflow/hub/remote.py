@@ -8,11 +8,9 @@ here; the channel's own retries are off.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final, TypeVar
 
-import grpc
 from attrs import frozen
 from google.protobuf.message import Message
 
@@ -21,6 +19,7 @@ from durableflow.errors import CallError, OutcomeUnknownError, TaskHubAddressErr
 from durableflow.hookspecs import hookimpl
 from durableflow.hub.address import TaskHubAddress
 from durableflow.hub.calls import ForwardingHub
+from durableflow.hub.core import grpc
 from durableflow.hub.options import HubOptions
 from durableflow.hub.port import TaskHub, TaskHubFactory
 from durableflow.protocol.metadata import Metadata
@@ -89,7 +88,6 @@ class RemoteTaskHub(ForwardingHub):
         """Make the channel.  It connects with the first call, and by itself ever after."""
         if self._channel is not None:
             return
-        silence_core()
         options = list(channel_options(self._target, self._options.max_message_bytes).items())
         if self._secure:
             self._channel = grpc.aio.secure_channel(
@@ -338,14 +336,6 @@ def channel_options(target: str, max_message_bytes: int) -> Mapping[str, int]:
         # A proxy named in the environment cannot reach this machine's own ports.
         options["grpc.enable_http_proxy"] = 0
     return options
-
-
-def silence_core() -> None:
-    """Keep gRPC's core from writing its own log to stderr; what matters arrives as exceptions.
-
-    It reads the variable when it is first used in a process, and a user's own value stays.
-    """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def is_loopback(target: str) -> bool:
