@@ -4,47 +4,59 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 
 from durableflow._version import __version__
 from durableflow.app import App
-from durableflow.errors import OperationalError, SetupError
+from durableflow.errors import DurableFlowError, OperationalError, SetupError
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
+
+
+class TargetError(SetupError):
+    """What was named on the command line is no app."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the process's exit status."""
     options = _parser().parse_args(arguments)
     try:
-        load_app(options.target).run(task_hub=options.task_hub)
+        app = load_app(options.target)
+    except TargetError as error:  # other errors are the module's own, and need their traceback
+        return _say(error, _EXIT_USAGE)
+    try:
+        app.run(task_hub=options.task_hub)
     except SetupError as error:
-        print(f"durableflow: {error}", file=sys.stderr)
-        return _EXIT_USAGE
+        return _say(error, _EXIT_USAGE)
     except OperationalError as error:
-        print(f"durableflow: {error}", file=sys.stderr)
-        return _EXIT_FAILED
+        return _say(error, _EXIT_FAILED)
     return 0
+
+
+def _say(error: DurableFlowError, status: int) -> int:
+    print(f"durableflow: {error}", file=sys.stderr)
+    return status
 
 
 def load_app(target: str) -> App:
     """Import the app that ``module:attribute`` names.
 
     Raises:
-        SetupError: there is no such module, or no such app in it; it says what there is.
+        TargetError: there is no such module, or no such app in it; it says what there is.
     """
     module_name, colon, attribute = target.partition(":")
     if module_name.endswith(".py") or "/" in module_name:
         module_name = module_name.removesuffix(".py").strip("./").replace("/", ".")
-        raise SetupError(
+        raise TargetError(
             f"{target!r} is a file. Name the module and the app in it: "
             f"python -m durableflow run {module_name}:{attribute or 'app'}"
         )
-    if not module_name:
-        raise SetupError(f"{target!r} names no module. Write MODULE:APP, for example orders:app.")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise TargetError(f"{target!r} names no module. Write MODULE:APP, for example orders:app.")
     module = _import(module_name)
     if not colon:
         attribute = "app"
@@ -58,20 +70,23 @@ def load_app(target: str) -> App:
         else f"It has no App at all; write `{attribute} = App({module_name!r})` in it."
     )
     what = "has no attribute" if found is None else f"has a {type(found).__name__} as"
-    raise SetupError(f"Module {module_name!r} {what} {attribute!r}, but an App is needed. {advice}")
+    raise TargetError(
+        f"Module {module_name!r} {what} {attribute!r}, but an App is needed. {advice}"
+    )
 
 
-def _import(module_name: str) -> object:
-    if os.getcwd() not in sys.path:  # noqa: PTH109 — sys.path holds plain text
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 — as above
+def _import(module_name: str) -> ModuleType:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if module_name != missing and not module_name.startswith(f"{missing}."):
             raise  # the module exists, and something that it imports does not
-        raise SetupError(
-            f"There is no module {missing!r} in {os.getcwd()!r} or where Python is installed. "  # noqa: PTH109
+        raise TargetError(
+            f"There is no module {missing!r} in {folder} or where Python looks for modules. "
             "Run this in the folder that holds it, or set PYTHONPATH."
         ) from None
 

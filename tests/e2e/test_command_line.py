@@ -77,6 +77,7 @@ def test_the_task_hub_can_be_named(shop: Workshop):
         ("shop.orders:helper", "has a str as 'helper'"),
         ("empty:app", "It has no App at all"),
         (":app", "MODULE:APP"),
+        (".orders:app", "MODULE:APP"),
     ],
 )
 def test_a_target_that_is_no_app_is_explained(shop: Workshop, target: str, advice: str):
