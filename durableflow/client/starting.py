@@ -6,7 +6,6 @@ Whatever is wrong with them is said here, before anything is sent.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from durableflow.client.models import TERMINAL, OrchestrationIdReusePolicy, Orch
 from durableflow.client.references import AnyOrchestrator
 from durableflow.client.replies import wire_statuses
 from durableflow.errors import NotRegisteredError, UsageError
+from durableflow.hub.names import new_id
 from durableflow.protocol.times import to_timestamp
 from durableflow.registry import ABSENT, OrchestratorDefinition, Registry
 from durableflow.routing import Run, VersionRequest
@@ -125,7 +125,7 @@ def plan_start(
         name=name,
         version=version,
         input=_serialize(core, name, definition, input),
-        instance_id=options.instance_id or secrets.token_hex(16),
+        instance_id=options.instance_id or new_id(),
         id_is_ours=not options.instance_id,
         output_type=Any if definition is None else definition.output_type,
         options=options,

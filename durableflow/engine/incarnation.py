@@ -24,7 +24,7 @@ from durableflow.engine.filters import Filters
 from durableflow.engine.histories import Histories
 from durableflow.engine.instances import Instances
 from durableflow.engine.jobs import JobThread
-from durableflow.engine.names import new_id, new_incarnation
+from durableflow.hub.names import new_id, new_incarnation
 from durableflow.engine.store import Reader, Store
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects

@@ -12,7 +12,7 @@ from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
 from durableflow.engine.histories import past_events
-from durableflow.engine.names import new_id
+from durableflow.hub.names import new_id
 from durableflow.engine.resident import Resident
 from durableflow.engine.state import PENDING, Instance, key_of, start_row
 from durableflow.engine.suspects import Suspects
