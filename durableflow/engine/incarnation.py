@@ -24,7 +24,6 @@ from durableflow.engine.filters import Filters
 from durableflow.engine.histories import Histories
 from durableflow.engine.instances import Instances
 from durableflow.engine.jobs import JobThread
-from durableflow.hub.names import new_id, new_incarnation
 from durableflow.engine.store import Reader, Store
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
@@ -32,6 +31,7 @@ from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
 from durableflow.engine.working_set import WorkingSet
 from durableflow.errors import CallError, StorageError
+from durableflow.hub.names import new_id, new_incarnation
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.status import Status
 

@@ -12,7 +12,6 @@ from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
 from durableflow.engine.histories import past_events
-from durableflow.hub.names import new_id
 from durableflow.engine.resident import Resident
 from durableflow.engine.state import PENDING, Instance, key_of, start_row
 from durableflow.engine.suspects import Suspects
@@ -20,6 +19,7 @@ from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
 from durableflow.engine.views import reply_of, state_of
 from durableflow.errors import CallError
+from durableflow.hub.names import new_id
 from durableflow.protocol.status import Status
 
 PAGE_SIZE: Final = 100
