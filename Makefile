@@ -25,7 +25,7 @@ $(READY): setup.cfg pyproject.toml
 	@echo "Setting up $(VENV) (once) …"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25'
-	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,docs,bench]'
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --editable '.[test,docs,bench]'
 	@touch $@
 
 run: $(READY) ## run the main job: hash this repository's files, surviving a kill half-way
