@@ -18,6 +18,7 @@ class Bench:
     def __init__(self, *, silence_seconds: float = 60, first_seconds: float = 0.0) -> None:
         self.hub = ScriptedHub()
         self.lost = 0
+        self.lost_one = asyncio.Event()
         self.received: asyncio.Queue[pb.WorkItem] = asyncio.Queue()
         self.loop = WorkItemLoop(
             self.hub,
@@ -36,6 +37,7 @@ class Bench:
 
     def lose(self) -> None:
         self.lost += 1
+        self.lost_one.set()
 
     async def streams(self, count: int) -> None:
         await self.hub.until(lambda: len(self.hub.streams) >= count)
@@ -100,8 +102,7 @@ async def test_readiness_follows_the_stream() -> None:
     await bench.next_name()
     bench.hub.streams[0].fail(Status.UNAVAILABLE)
     async with asyncio.timeout(20):
-        while not bench.lost:
-            await asyncio.sleep(0)
+        await bench.lost_one.wait()
 
     assert not bench.loop.is_ready
     await bench.loop.stop()
