@@ -8,6 +8,8 @@ from typing import Final
 import attrs
 
 from durableflow._version import __version__
+from durableflow.engine.joining import FileTaskHub
+from durableflow.hub.port import TaskHub
 from durableflow.plan import Plan
 from durableflow.registry import ActivityDefinition, OrchestratorDefinition
 from durableflow.settings import Settings
@@ -16,14 +18,16 @@ _INDENT: Final = 2
 _LABEL_WIDTH: Final = 15
 
 
-def banner(plan: Plan, hub_description: str) -> str:
+def banner(plan: Plan, hub: TaskHub) -> str:
     """Compose the lines.
 
     Args:
-        hub_description: The open task hub, with absolute paths and without secrets.
+        hub: Open.
     """
+    engine = hub.engine_place if isinstance(hub, FileTaskHub) else None
     rows = [
-        ("task hub", [f"{hub_description}  ({plan.settings.origins['task_hub']})"]),
+        ("task hub", [f"{hub.description}  ({plan.settings.origins['task_hub']})"]),
+        ("engine", [engine or f"elsewhere, at {hub.description}"]),
         ("orchestrators", _names(plan.registry.orchestrators())),
         ("activities", _names(plan.registry.activities())),
         ("settings", list(_settings(plan.settings))),

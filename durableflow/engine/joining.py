@@ -66,6 +66,12 @@ class FileTaskHub(ForwardingHub):
         """See ``TaskHub``."""
         return "sqlite://" if self._path is None else f"sqlite:///{self._path.as_posix()}"
 
+    @property
+    def engine_place(self) -> str | None:
+        """Where the engine runs at present, for people; None while that is being found out."""
+        link = None if self._membership is None else self._membership.current
+        return None if link is None else link.engine_place
+
     async def open(self) -> None:
         """Own the file, or join its owner.
 

@@ -69,6 +69,15 @@ class Link:
         self.waits = InFlight()
         self.is_retired = False
 
+    @property
+    def engine_place(self) -> str:
+        """Where the engine runs, for people."""
+        if self.owner is not None:
+            return f"in this process, serving others at {self.owner.address}"
+        if isinstance(self.hub, RemoteTaskHub):
+            return f"in another process, at {self.hub.description}"
+        return "in this process, in memory"
+
     async def close(self) -> None:
         """Close the engine or the connection, whatever is under way."""
         await (self.owner or self.hub).close()

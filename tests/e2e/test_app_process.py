@@ -61,6 +61,7 @@ def test_the_banner_says_what_is_served_from_where_and_set_by_whom(orders: Works
 
     assert "serves app 'orders'" in worker.output
     assert f"sqlite:///{orders.folder / 'orders.db'}" in worker.output
+    assert "in this process, serving others at 127.0.0.1:" in worker.output
     assert "watch  1.0" in worker.output
     assert "wait_for_file" in worker.output
     assert (
@@ -146,6 +147,7 @@ def test_a_second_worker_joins_and_takes_over_from_a_killed_one(orders: Workshop
     first.wait_for(READY)
     second = orders.start("orders.py")
     second.wait_for(READY)
+    assert "in another process, at grpc://127.0.0.1:" in second.output
     client = orders.start("client.py", "flag")
     client.wait_for("accepted")
 
