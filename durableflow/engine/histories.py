@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
@@ -16,6 +17,9 @@ CACHE_BYTES: Final = 64 * 1024 * 1024
 INLINE_BYTES: Final = 1024 * 1024
 
 _CHUNKS_PER_READ: Final = 1000
+# A streamed message is larger only when it is one event: whoever keeps gRPC's usual limit of 4 MiB
+# can read every history that came in through it.
+_MESSAGE_BYTES: Final = 1024 * 1024
 
 
 class Histories:
@@ -75,3 +79,18 @@ def past_events(chunks: list[bytes]) -> list[pb.HistoryEvent]:
     """The events of serialised chunks, in order."""
     # Concatenated messages are one message whose repeated fields are concatenated.
     return list(pb.HistoryChunk.FromString(b"".join(chunks)).events)
+
+
+def messages(chunks: Iterable[bytes]) -> Iterator[pb.HistoryChunk]:
+    """The same events in messages fit for a stream, whatever the turns were that wrote them."""
+    message, size = pb.HistoryChunk(), 0
+    for chunk in chunks:
+        for event in pb.HistoryChunk.FromString(chunk).events:
+            event_bytes = event.ByteSize()
+            if message.events and size + event_bytes > _MESSAGE_BYTES:
+                yield message
+                message, size = pb.HistoryChunk(), 0
+            message.events.append(event)
+            size += event_bytes
+    if message.events:
+        yield message

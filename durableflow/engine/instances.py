@@ -11,7 +11,7 @@ from durableflow.engine import transitions
 from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
-from durableflow.engine.histories import past_events
+from durableflow.engine.histories import messages
 from durableflow.engine.resident import Resident
 from durableflow.engine.state import PENDING, Instance, key_of, start_row
 from durableflow.engine.suspects import Suspects
@@ -24,7 +24,6 @@ from durableflow.protocol.status import Status
 
 PAGE_SIZE: Final = 100
 BATCH_LIMIT: Final = 500
-_CHUNKS_PER_MESSAGE: Final = 100
 
 
 class Instances:
@@ -230,10 +229,8 @@ class Instances:
                 Status.NOT_FOUND,
                 f"Instance '{request.instanceId}' has no execution '{execution_id}' any more.",
             )
-        chunks = await self._histories.read(resident)
-        for first in range(0, len(chunks), _CHUNKS_PER_MESSAGE):
-            events = past_events(chunks[first : first + _CHUNKS_PER_MESSAGE])
-            yield pb.HistoryChunk(events=events)
+        for message in messages(await self._histories.read(resident)):
+            yield message
 
     def fire(self, resident: Resident, timer: TimerRow) -> None:
         """A timer of this instance is due."""

@@ -92,7 +92,7 @@ class Client:
     def __init__(self, hub: TaskHub) -> None:
         self.hub = hub
 
-    async def start(
+    async def start(  # noqa: PLR0913  # all but the name by keyword
         self,
         name: str = "order",
         *,
@@ -311,7 +311,7 @@ class Worker:
     Used as ``async with Worker(hub) as worker``; leaving the block ends the stream.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but hub and name by keyword
         self,
         hub: TaskHub,
         name: str = "worker",

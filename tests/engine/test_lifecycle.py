@@ -232,9 +232,7 @@ async def test_terminating_in_the_middle_of_a_turn_voids_its_answer(
     assert "taskScheduled" not in kinds(await client.history("a"))
 
 
-async def test_the_history_of_a_terminated_instance_says_so(
-    client: Client, worker: Worker
-) -> None:
+async def test_the_history_of_a_terminated_instance_says_so(client: Client, worker: Worker) -> None:
     await client.start(id="a")
     await (await worker.turn()).complete()
 
@@ -268,9 +266,7 @@ def orchestrators_only() -> pb.WorkItemFilters:
     )
 
 
-async def test_termination_drops_timers(
-    opened: OpenEngine, clock: ManualClock
-) -> None:
+async def test_termination_drops_timers(opened: OpenEngine, clock: ManualClock) -> None:
     engine = await opened(clock=clock)
     client = Client(engine)
     async with Worker(engine) as worker:

@@ -82,9 +82,7 @@ async def test_a_clock_set_back_delays_timers_and_time_never_goes_back_within_an
     assert kinds(fired.new) == ["orchestratorStarted", "timerFired"]
 
 
-async def test_time_does_not_go_back_over_a_restart(
-    opened: OpenEngine, clock: ManualClock
-) -> None:
+async def test_time_does_not_go_back_over_a_restart(opened: OpenEngine, clock: ManualClock) -> None:
     engine = await opened(clock=clock)
     client = Client(engine)
     async with Worker(engine) as worker:
