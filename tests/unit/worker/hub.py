@@ -14,8 +14,9 @@ from durableflow.protocol.status import Status
 
 
 class ScriptedStream:
-    def __init__(self) -> None:
+    def __init__(self, changed: asyncio.Event) -> None:
         self.cancelled = False
+        self._changed = changed
         self._items: deque[pb.WorkItem | CallError] = deque()
         self._news = asyncio.Event()
 
@@ -30,6 +31,7 @@ class ScriptedStream:
     def cancel(self) -> None:
         self.cancelled = True
         self._news.set()
+        self._changed.set()
 
     def __aiter__(self) -> ScriptedStream:
         return self
@@ -83,7 +85,7 @@ class ScriptedHub:
     ) -> ScriptedStream:
         self.requests.append(request)
         self.metadata = metadata
-        stream = ScriptedStream()
+        stream = ScriptedStream(self._changed)
         self.streams.append(stream)
         self._changed.set()
         return stream

@@ -323,5 +323,3 @@ def test_nothing_is_kept_when_the_cache_is_off() -> None:
 
     assert bench.closed == 1
     assert isinstance(bench.run(request(SECOND, position="4:t1"), "t2"), HistoryNeeded)
-
-

@@ -1,0 +1,558 @@
+"""A whole worker, with the test on the other side of its task hub."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durableflow import hookimpl
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.app_loop import AppLoop
+from durableflow.converter import Converter
+from durableflow.hub.loop import HubLoop, await_on
+from durableflow.hub.turns import in_turn
+from durableflow.plugins import PluginSet
+from durableflow.protocol.metadata import POSITION, decode_text
+from durableflow.protocol.status import Status
+from durableflow.registry import Registry
+from durableflow.replay import OrchestrationContext
+from durableflow.routing import ExactVersionRouting
+from durableflow.settings import Settings
+from durableflow.worker import ActivityContext, Worker
+from durableflow.worker.orchestrations import TurnLimits
+from tests.unit.replay.histories import completed, scheduled, started, turn_completed, turn_started
+from tests.unit.worker.hub import ScriptedHub, activity_item
+
+SECONDS = 20
+
+
+class Bench:
+    """A worker on a scripted hub; everything about the hub happens on the hub loop."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self.plugins = PluginSet()
+        self.plugins.register(ExactVersionRouting())
+        self.hub_loop = HubLoop.acquire()
+        self.app_loop = AppLoop()
+        self.limits = TurnLimits()
+        self.settings: dict[str, Any] = {}
+        self.hub = ScriptedHub()
+        self.worker: Worker | None = None
+
+    async def start(self) -> None:
+        self.worker = Worker(
+            hub=self.hub,  # type: ignore[arg-type]  # the client's half of the port is not there
+            hub_loop=self.hub_loop,
+            app_loop=self.app_loop.get,
+            registry=self.registry,
+            converter=Converter(),
+            plugins=self.plugins,
+            settings=Settings(task_hub="scripted://", root=Path("/srv"), **self.settings),
+            app="the app",
+            limits=self.limits,
+        )
+        await await_on(self.hub_loop, self.worker.start())
+        await await_on(self.hub_loop, self.worker.wait_ready())
+
+    async def push(self, *items: pb.WorkItem) -> None:
+        async def push() -> None:
+            for item in items:
+                self.hub.streams[-1].push(item)
+
+        await await_on(self.hub_loop, push())
+
+    async def fail_stream(self, status: Status = Status.UNAVAILABLE) -> None:
+        async def fail() -> None:
+            count = len(self.hub.streams)
+            self.hub.streams[-1].fail(status)
+            await self.hub.until(lambda: len(self.hub.streams) > count)
+
+        await await_on(self.hub_loop, fail())
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        await await_on(self.hub_loop, self.hub.until(condition))
+
+    async def answers(self, count: int = 1) -> list[Any]:
+        await self.until(lambda: len(self.hub.completed) >= count)
+        return self.hub.completed
+
+    async def abandons(self, count: int = 1) -> list[tuple[str, dict[str, str]]]:
+        await self.until(lambda: len(self.hub.abandoned) >= count)
+        return self.hub.abandoned
+
+    async def drain(self, seconds: float = SECONDS) -> None:
+        assert self.worker is not None
+        await await_on(self.hub_loop, self.worker.drain(seconds))
+
+    async def stop(self) -> None:
+        assert self.worker is not None
+        await await_on(self.hub_loop, self.worker.stop())
+
+    async def close(self) -> None:
+        if self.worker is not None:
+            await self.stop()
+        await asyncio.to_thread(self.app_loop.close)
+        await asyncio.to_thread(self.hub_loop.release)
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    made = Bench()
+    yield made
+    await made.close()
+
+
+class Gate:
+    """Where an activity or a turn blocks until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+        self.passed = 0
+
+    def block(self) -> None:
+        self.entered.set()
+        self.opened.wait(SECONDS)
+        self.passed += 1
+
+    async def wait_entered(self) -> None:
+        assert await asyncio.to_thread(self.entered.wait, SECONDS)
+
+
+class Watcher(logging.Handler):
+    """Sees the first record that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.seen = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.set()
+
+
+def turn_item(
+    name: str = "order",
+    *,
+    token: str = "t1",
+    position: str = "0:",
+    new: list[pb.HistoryEvent] | None = None,
+    instance_id: str = "a1",
+) -> pb.WorkItem:
+    item = pb.WorkItem(completionToken=token)
+    request = item.orchestratorRequest
+    request.instanceId = instance_id
+    request.executionId.value = "e1"
+    request.newEvents.extend(new or [turn_started(), started(name)])
+    request.properties[POSITION].string_value = position
+    return item
+
+
+async def test_a_batch_of_activities_is_answered(bench: Bench) -> None:
+    def double(ctx: ActivityContext, number: int) -> int:
+        return number * 2
+
+    bench.registry.add_activity(double)
+    await bench.start()
+
+    await bench.push(
+        *(activity_item("double", input=str(n), token=f"t{n}", task_id=n) for n in range(200))
+    )
+
+    answers = await bench.answers(200)
+    assert {(a.completionToken, a.result.value) for a in answers} == {
+        (f"t{n}", str(n * 2)) for n in range(200)
+    }
+
+
+async def test_an_async_activity_runs_on_the_apps_loop(bench: Bench) -> None:
+    loops = []
+
+    async def work() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    bench.registry.add_activity(work)
+    await bench.start()
+
+    await bench.push(activity_item("work"))
+
+    await bench.answers()
+    assert loops == [bench.app_loop.get()]
+
+
+async def test_an_activity_that_comes_again_while_it_runs_is_not_run_twice(bench: Bench) -> None:
+    gate = Gate()
+
+    def work() -> None:
+        gate.block()
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work", token="first"))
+    await gate.wait_entered()
+
+    await bench.fail_stream()
+    await bench.push(activity_item("work", token="second"))
+    await bench.push(activity_item("unknown", token="after", task_id=2))
+    await bench.answers(1)
+    gate.opened.set()
+
+    answers = await bench.answers(2)
+    assert [a.completionToken for a in answers] == ["after", "second"]
+    assert gate.passed == 1
+
+
+async def test_activities_of_two_generations_are_two_activities(bench: Bench) -> None:
+    def work() -> None: ...
+
+    bench.registry.add_activity(work)
+    await bench.start()
+
+    await bench.push(
+        activity_item("work", token="old", execution_id="e1"),
+        activity_item("work", token="new", execution_id="e2"),
+    )
+
+    assert {a.completionToken for a in await bench.answers(2)} == {"old", "new"}
+
+
+async def test_a_result_outlives_its_stream(bench: Bench) -> None:
+    def work() -> str:
+        return "done"
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    bench.hub.failures["complete_activity_task"] = [Status.UNAVAILABLE] * 2
+
+    await bench.push(activity_item("work"))
+    await bench.fail_stream()
+
+    (answer,) = await bench.answers()
+    assert answer.result.value == '"done"'
+
+
+async def test_a_worker_keeps_its_name_when_it_reconnects(bench: Bench) -> None:
+    await bench.start()
+
+    await bench.fail_stream()
+
+    assert len({request.worker_instance_id for request in bench.hub.requests}) == 1
+    assert bench.hub.metadata == (("durableflow-sessions", "1"),)
+
+
+async def test_sessions_end_with_their_stream(bench: Bench) -> None:
+    closed = threading.Event()
+
+    def order(ctx: OrchestrationContext) -> Any:
+        try:
+            yield ctx.call_activity("one")
+        finally:
+            closed.set()
+
+    bench.registry.add_orchestrator(order)
+    await bench.start()
+    await bench.push(turn_item())
+    await bench.answers()
+
+    await bench.fail_stream()
+
+    assert await asyncio.to_thread(closed.wait, SECONDS)
+
+
+async def test_a_missing_session_is_rebuilt_from_the_streamed_history(bench: Bench) -> None:
+    def order(ctx: OrchestrationContext) -> Any:
+        return [(yield ctx.call_activity("one"))]
+
+    bench.registry.add_orchestrator(order)
+    bench.hub.histories["a1"] = [
+        turn_started(),
+        started("order"),
+        scheduled(1, "one"),
+        turn_completed(),
+    ]
+    await bench.start()
+
+    await bench.push(turn_item(position="4:lost", new=[turn_started(1), completed(1, "a")]))
+
+    (answer,) = await bench.answers()
+    assert answer.actions[0].completeOrchestration.result.value == '["a"]'
+    assert bench.hub.streamed == ["a1"]
+
+
+async def test_a_history_that_is_gone_gives_the_item_back(bench: Bench) -> None:
+    bench.hub.failures["stream_instance_history"] = [Status.NOT_FOUND]
+    await bench.start()
+
+    await bench.push(turn_item(position="4:lost", new=[turn_started(1), completed(1, "a")]))
+
+    assert await bench.abandons() == [("t1", {})]
+
+
+async def test_an_instance_that_nothing_here_runs_is_parked_with_the_reason(bench: Bench) -> None:
+    await bench.start()
+
+    await bench.push(turn_item("naïve name"))
+
+    ((token, metadata),) = await bench.abandons()
+    assert token == "t1"
+    assert metadata["durableflow-abandon-kind"] == "no-version"
+    assert "naïve name" in decode_text(metadata["durableflow-abandon-reason"])
+
+
+async def test_an_engine_without_abandon_is_left_without_an_answer(bench: Bench) -> None:
+    bench.hub.failures["abandon_orchestrator_task"] = [Status.UNIMPLEMENTED]
+    await bench.start()
+
+    await bench.push(turn_item("unknown", token="t1"))
+    await bench.until(lambda: not bench.hub.failures["abandon_orchestrator_task"])
+    await bench.push(turn_item("unknown", token="t2"))
+
+    assert [token for token, _ in await bench.abandons()] == ["t2"]
+
+
+async def test_code_of_an_orchestrator_knows_that_it_is_in_a_turn(bench: Bench) -> None:
+    seen = []
+
+    def order(ctx: OrchestrationContext) -> Any:
+        seen.append(in_turn())
+        try:
+            yield ctx.call_activity("one")
+        finally:
+            seen.append(in_turn())
+
+    def work() -> None:
+        seen.append(in_turn())
+
+    bench.registry.add_orchestrator(order)
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(turn_item())
+    await bench.answers()
+    await bench.push(activity_item("work"))
+    await bench.answers(2)
+    await bench.drain()
+
+    assert seen == [True, False, True]
+    assert not in_turn()
+
+
+async def test_a_slow_turn_is_reported_with_its_stack(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    watcher = Watcher()
+    reports = logging.getLogger("durableflow.worker.orchestrations")
+    reports.addHandler(watcher)
+    bench.limits = TurnLimits(slow_seconds=0.02)
+
+    def order(ctx: OrchestrationContext) -> Any:
+        gate.block()
+        yield ctx.call_activity("one")
+
+    bench.registry.add_orchestrator(order)
+    await bench.start()
+    await bench.push(turn_item())
+
+    assert await asyncio.to_thread(watcher.seen.wait, SECONDS)
+    reports.removeHandler(watcher)
+    gate.opened.set()
+    await bench.answers()
+
+    assert "A turn of instance 'a1' takes" in caplog.text
+    assert "gate.block()" in caplog.text
+
+
+async def test_a_turn_that_hangs_loses_its_thread_and_others_go_on(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    bench.limits = TurnLimits(slow_seconds=0.01, forfeit_seconds=0.05)
+
+    def hang(ctx: OrchestrationContext) -> Any:
+        gate.block()
+        yield ctx.call_activity("one")
+
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_activity("one")
+
+    bench.registry.add_orchestrator(hang)
+    bench.registry.add_orchestrator(order)
+    await bench.start()
+
+    await bench.push(
+        turn_item("hang", instance_id="stuck", token="t1"),
+        turn_item("order", instance_id="sound", token="t2"),
+    )
+
+    assert [answer.completionToken for answer in await bench.answers()] == ["t2"]
+    assert await bench.abandons() == [("t1", {})]
+    assert "instance 'stuck'" in caplog.text
+    assert "gate.block()" in caplog.text
+    gate.opened.set()
+
+
+async def test_a_worker_gives_up_after_three_lost_threads(bench: Bench) -> None:
+    opened = threading.Event()
+    bench.limits = TurnLimits(slow_seconds=0.01, forfeit_seconds=0.03)
+
+    def hang(ctx: OrchestrationContext) -> Any:
+        opened.wait(SECONDS)
+        yield ctx.call_activity("one")
+
+    bench.registry.add_orchestrator(hang)
+    await bench.start()
+    assert bench.worker is not None
+
+    await bench.push(*(turn_item("hang", instance_id=f"i{n}", token=f"t{n}") for n in range(3)))
+
+    async with asyncio.timeout(SECONDS):
+        reason = await await_on(bench.hub_loop, bench.worker.wait_failed())
+    assert "3 orchestrator threads" in reason
+    assert not bench.worker.is_ready
+    opened.set()
+
+
+async def test_draining_waits_for_what_runs(bench: Bench) -> None:
+    gate = Gate()
+
+    def work() -> str:
+        gate.block()
+        return "done"
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+    await gate.wait_entered()
+
+    draining = asyncio.create_task(bench.drain())
+    await bench.until(lambda: bench.hub.streams[-1].cancelled)
+    gate.opened.set()
+    await draining
+
+    assert [answer.result.value for answer in bench.hub.completed] == ['"done"']
+    assert not bench.hub.abandoned
+
+
+async def test_what_has_not_ended_in_time_is_given_back(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    cancelled = threading.Event()
+
+    def work() -> None:
+        gate.block()
+
+    async def async_work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    bench.registry.add_activity(work)
+    bench.registry.add_activity(async_work)
+    await bench.start()
+    await bench.push(
+        activity_item("async_work", token="t2", task_id=2), activity_item("work", token="t1")
+    )
+    await gate.wait_entered()
+
+    await bench.drain(0)
+
+    assert sorted(bench.hub.abandoned) == [("t1", {}), ("t2", {})]
+    assert cancelled.is_set()
+    assert not bench.hub.completed
+    assert "given back" in caplog.text
+    gate.opened.set()
+
+
+async def test_stopping_cuts_a_drain_short(bench: Bench) -> None:
+    gate = Gate()
+
+    def work() -> None:
+        gate.block()
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+    await gate.wait_entered()
+
+    draining = asyncio.create_task(bench.drain(3600))
+    await bench.until(lambda: bench.hub.streams[-1].cancelled)
+    await bench.stop()
+    await draining
+
+    assert bench.hub.abandoned == [("t1", {})]
+    gate.opened.set()
+
+
+async def test_draining_closes_the_sessions(bench: Bench) -> None:
+    closed = threading.Event()
+
+    def order(ctx: OrchestrationContext) -> Any:
+        try:
+            yield ctx.call_activity("one")
+        finally:
+            closed.set()
+
+    bench.registry.add_orchestrator(order)
+    await bench.start()
+    await bench.push(turn_item())
+    await bench.answers()
+
+    await bench.drain()
+
+    assert closed.is_set()
+
+
+class Witness:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.seen: list[tuple[str, object]] = []
+        self.error = error
+
+    @hookimpl
+    def worker_started(self, app: object, hub_description: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.seen.append((f"started on {hub_description}", app))
+
+    @hookimpl
+    def worker_stopping(self, app: object) -> None:
+        self.seen.append(("stopping", app))
+
+
+async def test_plugins_are_told_when_it_starts_and_stops(bench: Bench) -> None:
+    witness = Witness()
+    bench.plugins.register(witness)
+    await bench.start()
+
+    await bench.drain()
+    await bench.drain()
+
+    assert witness.seen == [("started on scripted://hub", "the app"), ("stopping", "the app")]
+
+
+async def test_a_plugin_that_fails_at_the_start_leaves_nothing_running(bench: Bench) -> None:
+    bench.plugins.register(Witness(ValueError("not today")))
+
+    with pytest.raises(ValueError, match="not today"):
+        await bench.start()
+
+    assert all(stream.cancelled for stream in bench.hub.streams)
+
+
+async def test_an_unknown_kind_of_work_is_reported_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.start()
+    entity = pb.WorkItem(entityRequest=pb.EntityBatchRequest(instanceId="@counter@1"))
+
+    await bench.push(entity, entity, activity_item("unknown"))
+    await bench.answers()
+
+    assert caplog.text.count("entityRequest") == 1
