@@ -15,6 +15,7 @@ import attrs
 
 from durableflow.errors import (
     CallError,
+    InstanceAlreadyExistsError,
     InstanceNotFoundError,
     OutcomeUnknownError,
     StorageFullError,
@@ -37,6 +38,9 @@ LONGEST_DELAY_SECONDS: Final = 2.0
 NO_ANSWER: Final = frozenset({Status.DEADLINE_EXCEEDED, Status.CANCELLED})
 """What ends a call that the hub may still carry out."""
 NO_ANSWER_OR_AWAY: Final = NO_ANSWER | {Status.UNAVAILABLE}
+
+SETTLED: Final = (InstanceAlreadyExistsError, InstanceNotFoundError, OutcomeUnknownError)
+"""Errors that say all there is to say.  A hub's own subclasses of ``CallError`` are no such."""
 
 _random = secrets.SystemRandom()
 
@@ -94,7 +98,7 @@ async def once(send: Send[T], subject: Subject, *, undecided: frozenset[Status] 
         try:
             return await send(timeout)
         except CallError as error:
-            if type(error) is not CallError or error.status not in undecided:
+            if isinstance(error, SETTLED) or error.status not in undecided:
                 raise
             raise OutcomeUnknownError(
                 error.status,
@@ -154,7 +158,7 @@ def raise_named(error: CallError, subject: Subject) -> NoReturn:
         UnsupportedByEngineError: UNIMPLEMENTED.
         CallError: any other status, as it came.
     """
-    if type(error) is not CallError:
+    if isinstance(error, SETTLED):
         raise error
     match error.status:
         case Status.NOT_FOUND:
@@ -178,7 +182,7 @@ def raise_named(error: CallError, subject: Subject) -> NoReturn:
 
 
 def _is_away(error: CallError) -> bool:
-    return type(error) is CallError and error.status is Status.UNAVAILABLE
+    return error.status is Status.UNAVAILABLE and not isinstance(error, SETTLED)
 
 
 def instance_not_found(subject: Subject) -> InstanceNotFoundError:

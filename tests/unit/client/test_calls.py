@@ -69,6 +69,15 @@ def test_repeatable_call_survives_a_hub_that_comes_back(run: Run) -> None:
     assert len(script.timeouts) == 3
 
 
+def test_what_a_hub_calls_a_lost_connection_is_a_hub_that_may_come_back(run: Run) -> None:
+    class ConnectionLostError(CallError):
+        pass
+
+    script = Script(ConnectionLostError(Status.UNAVAILABLE, "connection reset"), "done")
+
+    assert run(repeatable(script, SUBJECT)) == "done"
+
+
 def test_repeatable_call_gives_up_when_the_hub_stays_away(run: Run) -> None:
     error, seconds = run(timed(repeatable(Script(Status.UNAVAILABLE), SUBJECT)))
 
