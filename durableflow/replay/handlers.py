@@ -45,7 +45,7 @@ def feed(executor: Executor, events: Iterable[pb.HistoryEvent]) -> Diverged | No
         if kind not in HELD:
             diverged = handler(executor, event)
         elif journal.suspended:
-            journal.held.append((position, event))
+            journal.held.append(event)
             continue
         else:
             diverged = handler(executor, event)
@@ -87,21 +87,21 @@ def _execution_terminated(executor: Executor, event: pb.HistoryEvent) -> None:
         executor.terminate(_text(event.executionTerminated, "input"))
 
 
-def _execution_suspended(executor: Executor, _event: pb.HistoryEvent) -> None:
+def _execution_suspended(executor: Executor, _: pb.HistoryEvent) -> None:
     executor.journal.suspended = True
 
 
-def _execution_resumed(executor: Executor, _event: pb.HistoryEvent) -> Diverged | None:
+def _execution_resumed(executor: Executor, _: pb.HistoryEvent) -> Diverged | None:
     journal = executor.journal
     journal.suspended = False
     held, journal.held = journal.held, []
+    # They happen now: each of them, and what it leads to, counts as a part of this event.
     here = journal.position
-    for position, event in held:
-        journal.position = position - 1
+    for event in held:
+        journal.position = here - 1
         diverged = feed(executor, (event,))
         if diverged is not None:
             return diverged
-    journal.position = here
     return None
 
 

@@ -144,7 +144,7 @@ class Journal:
         self.unawaited: dict[Any, None] = {}
         self.resumptions = 0
         self.suspended = False
-        self.held: list[tuple[int, pb.HistoryEvent]] = []
+        self.held: list[pb.HistoryEvent] = []
         self.custom_status: str | None = None
         self.payload_characters = 0
         self._waits: dict[str, deque[EventWait]] = {}

@@ -30,8 +30,8 @@ class Retries:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._guesses: dict[int, bool] = {}
-        self._revised: set[int] = set()
+        self._guesses: dict[tuple[int, int], bool] = {}
+        self._revised: set[tuple[int, int]] = set()
 
     def delay(
         self, journal: Journal, call: ActivityCall, failure: FailureDetails
@@ -43,7 +43,7 @@ class Retries:
             return delay
         retried = self._record.shows_retry(position, call.id, journal.last_id + 1)
         if retried is None:
-            retried = self._guesses.setdefault(position, delay is not None)
+            retried = self._guesses.setdefault((position, call.id), delay is not None)
         return (delay or _NO_DELAY) if retried else None
 
     def revise(self) -> bool:

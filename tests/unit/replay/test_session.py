@@ -811,9 +811,7 @@ def test_recorded_retries_are_followed_whatever_the_policy_says_today(
 
 
 @each_policy
-def test_a_recorded_retry_timer_is_followed_when_it_fires(
-    bench: Bench, policy: RetryPolicy | None
-):
+def test_a_recorded_retry_timer_is_followed_when_it_fires(bench: Bench, policy: RetryPolicy | None):
     def order(ctx: OrchestrationContext) -> Orchestration[str]:
         return (yield ctx.call_activity(hello, input="Ann", retry_policy=policy))
 

@@ -1,0 +1,114 @@
+"""Closing a session runs what user code does at the end, without effects."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from durableflow.replay import OrchestrationContext
+from tests.unit.replay.histories import Bench, completed, described, started, turn_started
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def close_in_the_middle(bench: Bench, function: Callable[..., Any]) -> None:
+    session = bench.session(function)
+    assert described(session.turn([], [turn_started(), started()])) == ["1 wait()"]  # type: ignore[arg-type] # it is a turn
+    session.close()
+    del session
+    gc.collect()
+
+
+def test_finally_and_with_run_and_may_use_the_context(bench: Bench):
+    seen: list[Any] = []
+
+    def order(ctx: OrchestrationContext) -> Any:
+        try:
+            yield ctx.call_activity("wait")
+        finally:
+            ctx.set_custom_status("closed")
+            task = ctx.call_activity("cleanup")
+            seen.extend([task.is_complete, ctx.create_timer(1).is_complete, ctx.new_uuid()])
+
+    close_in_the_middle(bench, order)
+
+    assert seen[:2] == [False, False]
+
+
+def test_a_coroutine_is_closed_the_same_way(bench: Bench):
+    seen: list[str] = []
+
+    async def order(ctx: OrchestrationContext) -> None:
+        try:
+            await ctx.call_activity("wait")
+        finally:
+            seen.append("closed")
+
+    close_in_the_middle(bench, order)
+
+    assert seen == ["closed"]
+
+
+def waits_at_the_end(ctx: OrchestrationContext) -> Any:
+    try:
+        yield ctx.call_activity("wait")
+    finally:
+        yield ctx.call_activity("cleanup")
+
+
+async def awaits_at_the_end(ctx: OrchestrationContext) -> None:
+    try:
+        await ctx.call_activity("wait")
+    finally:
+        await ctx.call_activity("cleanup")
+
+
+def raises_at_the_end(ctx: OrchestrationContext) -> Any:
+    try:
+        yield ctx.call_activity("wait")
+    finally:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize("function", [waits_at_the_end, awaits_at_the_end, raises_at_the_end])
+def test_code_that_waits_or_raises_while_it_is_closed_is_discarded_with_a_warning(
+    bench: Bench, function: Callable[..., Any], caplog: pytest.LogCaptureFixture
+):
+    close_in_the_middle(bench, function)
+
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert f"Orchestrator '{function.__name__}', instance 'a1'" in record.getMessage()
+
+
+def test_logs_are_off_while_a_session_is_closed(bench: Bench, caplog: pytest.LogCaptureFixture):
+    def order(ctx: OrchestrationContext) -> Any:
+        logger = ctx.create_replay_safe_logger(logging.getLogger("shop"))
+        try:
+            yield ctx.call_activity("wait")
+        finally:
+            logger.error("closed")
+
+    close_in_the_middle(bench, order)
+
+    assert caplog.records == []
+
+
+def test_closing_before_the_start_after_the_end_and_twice_does_nothing(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_activity("wait")
+
+    fresh, finished = bench.session(order), bench.session(order)
+    finished.turn([], [turn_started(), started()])
+    finished.turn([], [turn_started(), completed(1)])
+
+    fresh.close()
+    finished.close()
+    finished.close()
