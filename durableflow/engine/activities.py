@@ -122,9 +122,11 @@ class Activities:
         work = self._of_token(token)
         if work is None or work.stream is None:
             return
+        stream = work.stream
         self._release(work)
         work.abandons += 1
         work.wake = self._loop.call_later(backoff_seconds(work.abandons), self._wake, work)
+        self._delivery.pull(stream)
 
     def drop(self, resident: Resident) -> None:
         """Forget every outstanding activity of an instance that ended."""
@@ -137,10 +139,7 @@ class Activities:
 
     def joined(self, stream: Stream) -> None:
         """Give a worker that came back what it still runs."""
-        for work in self._orphans.pop(stream.worker_id, {}).values():
-            if not work.dropped and work.row in self._by_row:
-                work.stream = stream
-                stream.activities[work.row] = work
+        self._adopt(stream, self._orphans.pop(stream.worker_id, {}))
 
     def lost(self, stream: Stream) -> None:
         """A stream ended; what it holds waits for its worker for a while."""
@@ -150,8 +149,18 @@ class Activities:
         if not stream.worker_id:
             self._give_up(held, suspicious=False)
             return
+        for newer in self._delivery.streams:
+            if newer.worker_id == stream.worker_id:
+                self._adopt(newer, held)
+                return
         self._orphans.setdefault(stream.worker_id, {}).update(held)
         self._loop.call_later(RECONNECT_GRACE, self._worker_gone, stream.worker_id, held)
+
+    def _adopt(self, stream: Stream, held: dict[int, ActivityWork]) -> None:
+        for work in held.values():
+            if not work.dropped and work.row in self._by_row:
+                work.stream = stream
+                stream.activities[work.row] = work
 
     def _add(
         self, resident: Resident, row: int, request: pb.ActivityRequest, item: pb.WorkItem | None

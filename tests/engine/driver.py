@@ -325,6 +325,7 @@ class Worker:
         self.hub = hub
         self.name = name
         self.ended_by: CallError | None = None
+        self.pings = 0
         self._request = pb.GetWorkItemsRequest(
             worker_instance_id=name,
             maxConcurrentOrchestrationWorkItems=turns,
@@ -381,6 +382,11 @@ class Worker:
 
         return Activity(self.hub, await self._take(wanted, f"activity {name or 'of any name'}"))
 
+    async def ping(self) -> None:
+        """Wait for a ping, and take all that came."""
+        await self._until(lambda: self.pings > 0, "ping")
+        self.pings = 0
+
     @property
     def waiting(self) -> list[str]:
         """The names of the instances and activities that arrived and were not taken."""
@@ -407,9 +413,11 @@ class Worker:
     async def _read(self) -> None:
         try:
             async for item in self._stream:
-                if not item.HasField("healthPing"):
+                if item.HasField("healthPing"):
+                    self.pings += 1
+                else:
                     self._items.append(item)
-                    await self._notify()
+                await self._notify()
         except CallError as error:
             self.ended_by = error
         self._ended = True
