@@ -53,7 +53,7 @@ class Activities:
         self._ended: deque[ActivityJob] = deque()
         self._woken = False
         self._closed = False
-        self._pool = ActivityPool(most=most, run=self._run)
+        self._pool = ActivityPool(most=most, run=self._runner.run, ended=self._report)
         self._coroutines = CoroutinePool(app_loop, most=most, run=self._run_async)
 
     @property
@@ -110,10 +110,6 @@ class Activities:
             logger.warning("Async activity '%s' is given back: %s", job.request.name, error)
             del self._running[key]
             self._give_back(job.token)
-
-    def _run(self, job: ActivityJob) -> None:
-        self._runner.run(job)
-        self._report(job)
 
     async def _run_async(self, job: ActivityJob) -> None:
         await self._runner.run_async(job)

@@ -23,11 +23,13 @@ class ActivityPool(Generic[J]):
     Args:
         most: How many jobs may run at once.
         run: Runs one job on a thread of the pool; must not raise.
+        ended: Called on the same thread when the job has run.
     """
 
-    def __init__(self, *, most: int, run: Callable[[J], None]) -> None:
+    def __init__(self, *, most: int, run: Callable[[J], None], ended: Callable[[J], None]) -> None:
         self._most = most
         self._run = run
+        self._ended = ended
         self._jobs: deque[J] = deque()
         self._wakes: SimpleQueue[bool] = SimpleQueue()  # True: look for jobs; False: end
         self._lock = threading.Lock()
@@ -68,20 +70,28 @@ class ActivityPool(Generic[J]):
     def _work(self) -> None:
         looks = True
         while looks:
-            self._work_off()
+            ended = self._work_off()
             with self._lock:
                 self._idle += 1
+            if ended is not None:
+                self._ended(ended)
             looks = self._wakes.get()
             with self._lock:
                 self._idle -= 1
 
-    def _work_off(self) -> None:
+    def _work_off(self) -> J | None:
+        """Run jobs until there are none; return the last one, whose end is yet to be told."""
         jobs = self._jobs
+        last: J | None = None
         while jobs:
             try:
                 job = jobs.popleft()
             except IndexError:  # another thread was quicker
-                return
+                break
             if jobs:
                 self._wake_one()
+            if last is not None:
+                self._ended(last)
             self._run(job)
+            last = job
+        return last

@@ -22,9 +22,17 @@ def new_worker_instance_id() -> str:
 
 
 def work_items_request(
-    worker_instance_id: str, *, registry: Registry, plugins: PluginSet, settings: Settings
+    worker_instance_id: str,
+    *,
+    registry: Registry,
+    plugins: PluginSet,
+    settings: Settings,
+    takes_any: bool = False,
 ) -> pb.GetWorkItemsRequest:
     """Ask for what is registered, and for nothing else.
+
+    Args:
+        takes_any: Ask for everything instead.
 
     Source: orchestrator_service.proto, GetWorkItemsRequest and WorkItemFilters.
     """
@@ -34,6 +42,8 @@ def work_items_request(
         capabilities=[pb.WORKER_CAPABILITY_HISTORY_STREAMING],
         worker_instance_id=worker_instance_id,
     )
+    if takes_any:
+        return request
     filters = request.workItemFilters
     filters.SetInParent()
     for name in sorted({d.name for d in registry.orchestrators()}):

@@ -47,6 +47,8 @@ class Worker:
         app: The ``App``, for activities and plugins.
         state: What the app's lifespan yielded, for activities.
         limits: How long one orchestrator turn may take.
+        serves_alone: Whether nobody else can serve the hub, so that this worker has to take up
+            what it does not know, too, and say so.
     """
 
     hub: TaskHub
@@ -59,6 +61,7 @@ class Worker:
     app: Any
     state: Any = None
     limits: TurnLimits = field(factory=TurnLimits)
+    serves_alone: bool = False
     instance_id: str = field(factory=new_worker_instance_id, init=False)
     failure: str | None = field(default=None, init=False)
     _failed: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -174,6 +177,7 @@ class Worker:
             registry=self.registry,
             plugins=self.plugins,
             settings=self.settings,
+            takes_any=self.serves_alone,
         )
 
     def _new_turn_runner(self) -> TurnRunner:

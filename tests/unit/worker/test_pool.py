@@ -10,11 +10,12 @@ from durableflow.worker.pool import ActivityPool
 
 Job = Callable[[], None]
 SECONDS = 20
+ENDED: SimpleQueue[Job] = SimpleQueue()
 
 
 @pytest.fixture
 def pool() -> Iterator[ActivityPool[Job]]:
-    made: ActivityPool[Job] = ActivityPool(most=3, run=lambda job: job())
+    made: ActivityPool[Job] = ActivityPool(most=3, run=lambda job: job(), ended=ENDED.put)
     yield made
     made.close()
 
@@ -78,7 +79,7 @@ def test_jobs_that_wait_can_be_taken_back(pool: ActivityPool[Job]) -> None:
 
 
 def test_threads_end_when_the_pool_closes() -> None:
-    pool: ActivityPool[Job] = ActivityPool(most=3, run=lambda job: job())
+    pool: ActivityPool[Job] = ActivityPool(most=3, run=lambda job: job(), ended=ENDED.put)
     threads: SimpleQueue[threading.Thread] = SimpleQueue()
     together = threading.Barrier(2)
 
@@ -94,3 +95,25 @@ def test_threads_end_when_the_pool_closes() -> None:
     for thread in both:
         thread.join(SECONDS)
         assert not thread.is_alive()
+
+
+def test_the_end_of_each_job_is_told_before_the_next_one_runs() -> None:
+    told: SimpleQueue[Job] = SimpleQueue()
+    pool: ActivityPool[Job] = ActivityPool(most=1, run=lambda job: job(), ended=told.put)
+    began, release = threading.Event(), threading.Event()
+
+    def first() -> None:
+        began.set()
+
+    def second() -> None:
+        release.wait(SECONDS)
+
+    pool.submit(first)
+    assert began.wait(SECONDS)
+    pool.submit(second)
+
+    assert told.get(timeout=SECONDS) is first
+    assert told.empty()
+    release.set()
+    assert told.get(timeout=SECONDS) is second
+    pool.close()
