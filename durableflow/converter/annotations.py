@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import types
+import typing
 from collections.abc import Mapping
 from typing import (
     Annotated,
@@ -25,6 +26,9 @@ from typing import (
 from durableflow.converter.mismatch import MismatchError
 
 NoneType = type(None)
+
+# ReadOnly came with Python 3.13.
+_MARKS = (Annotated, Final, Required, NotRequired, getattr(typing, "ReadOnly", NotRequired))
 
 
 def class_of(declared: Any) -> Any:
@@ -75,7 +79,7 @@ def unwrapped(declared: Any) -> Any:
         return NoneType
     if isinstance(declared, NewType):
         return declared.__supertype__
-    if origin in (Annotated, Final, Required, NotRequired):
+    if origin in _MARKS:
         return get_args(declared)[0]
     if isinstance(declared, TypeVar):
         return declared.__bound__ or Any

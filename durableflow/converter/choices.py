@@ -15,8 +15,11 @@ from durableflow.converter.kind import Decode, Encode, Hooks, Kind
 from durableflow.converter.mismatch import MismatchError, unexpected
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
+def _mark(value: Any) -> Any:
+    """Return what tells JSON values apart as keys of a dict, where 1, 1.0 and True are equal."""
+    if value.__class__ in (list, dict):
+        return json.dumps(value, sort_keys=True)
+    return value.__class__, value
 
 
 def _is_enum(declared: Any) -> bool:
@@ -46,10 +49,10 @@ def _enum_encoder(declared: Any, hooks: Hooks) -> Encode:
 def _enum_decoder(declared: Any, hooks: Hooks) -> Decode:
     name = name_of(declared)
     members = declared.__members__.values()
-    by_text = {_text(_encode_value(member, hooks)): member for member in members}
+    by_mark = {_mark(_encode_value(member, hooks)): member for member in members}
 
     def decode(value: Any) -> Any:
-        member = by_text.get(_text(value))
+        member = by_mark.get(_mark(value))
         if member is not None:
             return member
         if value.__class__ is bool:  # which equals 0 or 1
@@ -85,11 +88,11 @@ def _literal_encoder(declared: Any, hooks: Hooks) -> Encode:
 
 def _literal_decoder(declared: Any, hooks: Hooks) -> Decode:
     name = name_of(declared)
-    by_text = {_text(_encode_value(value, hooks)): value for value in get_args(declared)}
+    by_mark = {_mark(_encode_value(value, hooks)): value for value in get_args(declared)}
 
     def decode(value: Any) -> Any:
         try:
-            return by_text[_text(value)]
+            return by_mark[_mark(value)]
         except KeyError:
             raise MismatchError(f"expected {name}, got another value") from None
 

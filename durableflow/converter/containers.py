@@ -10,6 +10,7 @@ import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from inspect import isabstract
+from math import isfinite
 from typing import Any, get_args
 
 from durableflow.converter import mismatch
@@ -33,6 +34,8 @@ def to_records(value: Any) -> Any:
         return Record({name: to_records(inner) for name, inner in value.items()})
     if value.__class__ is list:
         return [to_records(inner) for inner in value]
+    if value.__class__ is float and not isfinite(value):
+        raise MismatchError("a number is too large for a float")
     return value
 
 
@@ -148,7 +151,7 @@ def _in_order(elements: list[Any]) -> list[Any]:
     classes = set(map(type, elements))
     if classes == {str} or classes <= {int, float}:
         return sorted(elements)
-    return sorted(elements, key=lambda element: json.dumps(element, sort_keys=True))
+    return sorted(elements, key=json.dumps)
 
 
 def _set_encoder(declared: Any, hooks: Hooks) -> Encode:
@@ -286,7 +289,9 @@ def _key_encoder(key_type: Any, hooks: Hooks) -> Callable[[Any], str]:
 
     def encode(key: Any) -> str:
         text = encode_key(key)
-        return text if isinstance(text, str) else json.dumps(text, separators=(",", ":"))
+        return (
+            str.__str__(text) if isinstance(text, str) else json.dumps(text, separators=(",", ":"))
+        )
 
     return encode
 

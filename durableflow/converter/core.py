@@ -44,15 +44,14 @@ def _without_marker(members: dict[str, Any]) -> dict[str, Any]:
     return members
 
 
-def _parser(object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Callable[[str], Any]:
-    return json.JSONDecoder(
-        object_hook=object_hook, parse_constant=_refuse_constant, parse_float=_finite
-    ).decode
-
-
-_parse = _parser()
-_parse_records = _parser(Record)
-_parse_legacy = _parser(_without_marker)
+# Floats beyond all bounds are caught here where no type is declared, and by the types elsewhere.
+_parse = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_parse_records = json.JSONDecoder(
+    object_hook=Record, parse_constant=_refuse_constant, parse_float=_finite
+).decode
+_parse_legacy = json.JSONDecoder(
+    object_hook=_without_marker, parse_constant=_refuse_constant, parse_float=_finite
+).decode
 
 _write = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _write_ascii = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode

@@ -184,14 +184,13 @@ _ADVICE = {
     "coroutine": "await it first",
     "Task": "yield or await it first, and pass its result",
 }
+_USUAL_ADVICE = "pass plain data, or teach the converter this type with configure_converter"
 
 
 def _refuse(declared: Any, hooks: Hooks) -> Any:
-    name = name_of(declared)
-    advice = _ADVICE.get(
-        name, "pass plain data, or teach the converter this type with configure_converter"
-    )
-    raise MismatchError(f"{name} has no JSON form; {advice}")
+    classes = getattr(declared, "__mro__", ())
+    advice = (_ADVICE[cls.__name__] for cls in classes if cls.__name__ in _ADVICE)
+    raise MismatchError(f"{name_of(declared)} has no JSON form; {next(advice, _USUAL_ADVICE)}")
 
 
 REFUSED = Kind(

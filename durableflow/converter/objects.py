@@ -185,10 +185,11 @@ def _decoder(declared: Any, hooks: Hooks) -> Decode:
     accepts_arrays = is_named_tuple(cls)
 
     @cache
-    def plan() -> tuple[tuple[Field, Any, Decode], ...]:
-        return tuple(
-            (each, _native_class(each, hooks), hooks.decoder(each.type))
-            for each in fields_of(declared)
+    def plan() -> tuple[tuple[Field, ...], tuple[tuple[str, str | None, Any, Decode], ...]]:
+        fields = fields_of(declared)
+        return fields, tuple(
+            (each.name, each.argument, _native_class(each, hooks), hooks.decoder(each.type))
+            for each in fields
         )
 
     def decode(value: Any) -> Any:
@@ -196,24 +197,28 @@ def _decoder(declared: Any, hooks: Hooks) -> Decode:
             value = _named(cls, name, value)
         elif not isinstance(value, dict):
             raise unexpected(name, value)
+        fields, steps = plan()
         arguments, afterwards = {}, {}
-        for field, native, decode_field in plan():
-            inner = value.get(field.name, ABSENT)
+        for key, argument, native, decode_field in steps:
+            inner = value.get(key, ABSENT)
             if inner is ABSENT:
                 continue
             if inner.__class__ is not native:
-                inner = within_field(field.name, decode_field, inner)
-            if field.argument is None:
-                afterwards[field.name] = inner
+                inner = within_field(key, decode_field, inner)
+            if argument is None:
+                afterwards[key] = inner
             else:
-                arguments[field.argument] = inner
-        require((each for each, _, _ in plan()), arguments)
-        return _completed(construct(cls, arguments), afterwards)
+                arguments[argument] = inner
+        if len(arguments) < len(fields):
+            require(fields, arguments)
+        made = construct(cls, arguments)
+        return completed(made, afterwards) if afterwards else made
 
     return decode
 
 
-def _completed(made: Any, attributes: Mapping[str, Any]) -> Any:
+def completed(made: Any, attributes: Mapping[str, Any]) -> Any:
+    """Set what ``__init__`` did not take."""
     for name, value in attributes.items():
         object.__setattr__(made, name, value)  # past the guard of a frozen class
     return made

@@ -10,7 +10,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
+
+import attrs
 
 from durableflow.converter import mismatch
 from durableflow.converter.annotations import (
@@ -29,6 +32,7 @@ from durableflow.converter.objects import (
     ABSENT,
     OBJECT,
     Field,
+    completed,
     construct,
     from_mapping,
     require,
@@ -91,7 +95,9 @@ SELF_CONVERTING = Kind(
 
 def _is_plain(declared: Any) -> bool:
     cls = class_of(declared)
-    return is_class(declared) and not is_foreign(cls) and not issubclass(cls, type | BaseException)
+    if not is_class(declared) or issubclass(cls, type | BaseException):
+        return False
+    return cls is SimpleNamespace or not is_foreign(cls)
 
 
 def _parameters(cls: Any, types: Mapping[str, Any]) -> Iterator[Field]:
@@ -105,14 +111,14 @@ def _parameters(cls: Any, types: Mapping[str, Any]) -> Iterator[Field]:
         yield Field(each.name, declared, each.name, required)
 
 
-def _fields_of(declared: Any) -> dict[str, Field]:
+def _fields_of(declared: Any) -> list[Field]:
     cls, bound = class_of(declared), bindings(declared)
-    types = {name: substitute(hint, bound) for name, hint in hints_of(cls).items()}
+    types = hints_of(cls)
     fields = {each.name: each for each in _parameters(cls, types)}
     for name, hint in types.items():
         if not name.startswith("_"):
             fields.setdefault(name, Field(name, hint, None, required=False))
-    return fields
+    return [attrs.evolve(each, type=substitute(each.type, bound)) for each in fields.values()]
 
 
 def _own_attributes(value: Any) -> list[str]:
@@ -139,9 +145,7 @@ def _plain_encoder(declared: Any, hooks: Hooks) -> Encode:
 
     @cache  # fields are read when first used, since a class may be a part of itself
     def plan() -> Mapping[str, tuple[Field, Encode]]:
-        return {
-            each.name: (each, hooks.encoder(each.type)) for each in _fields_of(declared).values()
-        }
+        return {each.name: (each, hooks.encoder(each.type)) for each in _fields_of(declared)}
 
     def encode(value: Any) -> Any:
         if value.__class__ is not cls:
@@ -170,19 +174,17 @@ def _is_protocol(cls: Any) -> bool:
 
 def _plain_decoder(declared: Any, hooks: Hooks) -> Decode:
     name, cls = name_of(declared), class_of(declared)
-    if inspect.isabstract(cls) or _is_protocol(cls):
-        raise MismatchError(f"{name} is abstract; declare a class that can be made")
     decode_any = hooks.decoder(Any)
 
     @cache
     def plan() -> Mapping[str, tuple[Field, Decode]]:
-        return {
-            each.name: (each, hooks.decoder(each.type)) for each in _fields_of(declared).values()
-        }
+        return {each.name: (each, hooks.decoder(each.type)) for each in _fields_of(declared)}
 
     def decode(value: Any) -> Any:
         if not isinstance(value, dict):
             raise unexpected(name, value)
+        if inspect.isabstract(cls) or _is_protocol(cls):
+            raise MismatchError(f"{name} is abstract; declare a class that can be made")
         arguments = {
             field.name: within_field(field.name, decode_field, value[field.name])
             for field, decode_field in plan().values()
@@ -191,10 +193,12 @@ def _plain_decoder(declared: Any, hooks: Hooks) -> Decode:
         require((field for field, _ in plan().values()), arguments)
         made = construct(cls, arguments)
         settable = {*plan(), *_own_attributes(made)} - arguments.keys()
-        for attribute in value.keys() & settable:
-            decode_field = plan()[attribute][1] if attribute in plan() else decode_any
-            setattr(made, attribute, within_field(attribute, decode_field, value[attribute]))
-        return made
+        afterwards = {}
+        for attribute in value:
+            if attribute in settable or cls is SimpleNamespace:
+                decode_field = plan()[attribute][1] if attribute in plan() else decode_any
+                afterwards[attribute] = within_field(attribute, decode_field, value[attribute])
+        return completed(made, afterwards)
 
     return decode
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import attrs
 
-from durableflow.converter.annotations import NoneType, name_of
+from durableflow.converter.annotations import NoneType, class_of, is_class, name_of
 from durableflow.converter.kind import Decode, Encode, Hooks, Kind
 from durableflow.converter.mismatch import MismatchError, type_of, unexpected
 
@@ -57,6 +57,13 @@ def _write_float(value: float) -> float:
     if not isfinite(value):
         raise ValueError("JSON has no NaN and no infinity")
     return float(value)
+
+
+def _make_float(cls: Any, value: Any) -> Any:
+    made = cls(value)
+    if not isfinite(made):  # JSON can spell numbers that are too large for a float
+        raise ValueError
+    return made
 
 
 def _write_decimal(value: Decimal) -> str:
@@ -105,7 +112,7 @@ SCALARS: dict[type, Scalar] = {
     NoneType: Scalar(frozenset({NoneType}), frozenset({NoneType}), _itself, lambda cls, _: None),
     bool: _native(bool),
     int: _native(int),
-    float: Scalar(frozenset({float}), _NUMBER, _write_float, _call),
+    float: Scalar(frozenset({float}), _NUMBER, _write_float, _make_float),
     str: _native(str),
     datetime: _text(datetime.isoformat, _from_isoformat),
     date: _text(date.isoformat, _from_isoformat),
@@ -124,15 +131,16 @@ def _base_of(cls: type) -> type | None:
 
 
 def _claims(declared: Any) -> bool:
-    return isinstance(declared, type) and issubclass(declared, tuple(SCALARS))
+    return is_class(declared) and _base_of(class_of(declared)) is not None
 
 
 def _scalar_of(declared: Any) -> Scalar:
-    return next(scalar for base, scalar in SCALARS.items() if issubclass(declared, base))
+    cls = class_of(declared)
+    return next(scalar for base, scalar in SCALARS.items() if issubclass(cls, base))
 
 
 def _encoder(declared: Any, hooks: Hooks) -> Encode:
-    base, write, name = _base_of(declared), _scalar_of(declared).write, name_of(declared)
+    base, write, name = _base_of(class_of(declared)), _scalar_of(declared).write, name_of(declared)
     accepted: tuple[Any, ...] = (base, int) if base is float else (base,)
 
     def encode(value: Any) -> Any:
@@ -151,16 +159,16 @@ def _encoder(declared: Any, hooks: Hooks) -> Encode:
 
 def _decoder(declared: Any, hooks: Hooks) -> Decode:
     scalar = _scalar_of(declared)
-    read, make, name = scalar.read, scalar.make, name_of(declared)
+    read, make, cls, name = scalar.read, scalar.make, class_of(declared), name_of(declared)
 
     def decode(value: Any) -> Any:
         actual = value.__class__
-        if actual is declared and actual in NATIVE:
+        if actual is cls and actual in NATIVE:
             return value
         if actual not in read:
             raise unexpected(name, value)
         try:
-            return make(declared, value)
+            return make(cls, value)
         except (ValueError, TypeError, ArithmeticError):
             raise MismatchError(f"expected {name}, got {type_of(value)} of another form") from None
 

@@ -27,7 +27,7 @@ from durableflow.converter.annotations import (
     name_of,
     unwrapped,
 )
-from durableflow.converter.kind import Decode, Encode, Hooks, Kind
+from durableflow.converter.kind import JSON_CLASSES, Decode, Encode, Hooks, Kind, always
 from durableflow.converter.mismatch import MismatchError, type_of, unexpected
 
 TAG, VALUE = "_type", "_value"
@@ -215,10 +215,4 @@ def _fitting(members: Iterable[Member], value: Any) -> list[tuple[Member, Any]]:
     return fits
 
 
-def _writes(declared: Any, hooks: Hooks) -> frozenset[type]:
-    types = _flat(declared)
-    written = frozenset[type]().union(*map(hooks.writes, types))
-    return written | {dict} if _sole(declared) is None and _needs_tag(types, hooks) else written
-
-
-UNION = Kind(claims=is_union, encoder=_encoder, decoder=_decoder, writes=_writes)
+UNION = Kind(claims=is_union, encoder=_encoder, decoder=_decoder, writes=always(*JSON_CLASSES))
