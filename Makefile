@@ -13,7 +13,7 @@ PROTOC_TOOLS := grpcio-tools==1.59.5 setuptools<81
 OUT := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run format lint types docs check test bench crash proto build clean
+.PHONY: help setup run format lint types docs check test coverage bench crash proto build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ check: lint types docs ## everything that is checked without running the tests, 
 
 test: $(READY) ## run all tests (T= selects: make test T=tests/unit)
 	$(PY) -m pytest -n 2 --dist loadgroup $(T)
+
+coverage: $(READY) ## which branches the unit tests and the engine's tests take
+	$(BIN)/coverage run -m pytest -q tests/unit tests/engine
+	$(BIN)/coverage report
 
 bench: $(READY) ## measure us, our peers and the machine side by side
 	$(PY) -m benchmarks
