@@ -138,6 +138,7 @@ class Run:
             settings=plan.settings,
             app=plan.app,
             state=state,
+            serves_alone=plan.is_private,
         )
 
     async def _drain(self, worker: Worker) -> None:

@@ -8,9 +8,11 @@ conversion, which may run user code, happens on the caller's thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from google.protobuf.wrappers_pb2 import StringValue
@@ -25,6 +27,7 @@ from durableflow.client.models import (
     OrchestrationIdReusePolicy,
     OrchestrationQuery,
     OrchestrationState,
+    OrchestrationStatus,
     PurgeInstancesResult,
 )
 from durableflow.client.references import AnyOrchestrator, Timeout
@@ -167,15 +170,8 @@ class Operations:
     ) -> list[HistoryEvent]:
         """Read what happened to an instance."""
         subject = self._subject("get_orchestration_history", instance_id)
-
-        async def send(timeout: float | None) -> list[HistoryEvent]:
-            request = pb.StreamInstanceHistoryRequest(
-                instanceId=instance_id, executionId=_wrap(execution_id)
-            )
-            chunks = self._hub.stream_instance_history(request, timeout=timeout)
-            return [event_of(event) async for chunk in chunks for event in chunk.events]
-
-        return await calls.repeatable(send, subject)
+        events = await calls.repeatable(partial(self._events, instance_id, execution_id), subject)
+        return [event_of(event) for event in events]
 
     async def _start(self, start: Start) -> InstanceId[Any]:
         tries = 0
@@ -231,7 +227,21 @@ class Operations:
             return f"{self._hub.description} does not say why: {error}"
         if not reply.exists:
             raise calls.instance_not_found(subject)
-        return why_not_yet(self._state_of(reply, subject, False), self._core)
+        state = self._state_of(reply, subject, False)
+        history: list[pb.HistoryEvent] = []
+        if state.runtime_status is OrchestrationStatus.RUNNING:
+            with contextlib.suppress(OperationalError):  # it is a help, and no more
+                history = await self._events(subject.instance_id, None, EXPLAIN_SECONDS)
+        return why_not_yet(state, self._core, history)
+
+    async def _events(
+        self, instance_id: str, execution_id: str | None, timeout: float | None
+    ) -> list[pb.HistoryEvent]:
+        request = pb.StreamInstanceHistoryRequest(
+            instanceId=instance_id, executionId=_wrap(execution_id)
+        )
+        chunks = self._hub.stream_instance_history(request, timeout=timeout)
+        return [event async for chunk in chunks for event in chunk.events]
 
     def _state_of(
         self, reply: pb.GetInstanceResponse, subject: Subject, fetched_payloads: bool

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from durableflow._proto import task_hub_pb2 as pb
 from durableflow.client.core import ClientCore
 from durableflow.client.models import OrchestrationState, OrchestrationStatus
+from durableflow.client.outstanding import outstanding
 from durableflow.client.starting import similar_names
 
 
-def why_not_yet(state: OrchestrationState[Any], core: ClientCore) -> str:
+def why_not_yet(
+    state: OrchestrationState[Any],
+    core: ClientCore,
+    history: Sequence[pb.HistoryEvent] = (),
+) -> str:
     """Say what an instance waits for, and what to do, as far as this side can know.
+
+    Args:
+        history: Its events; empty if they are not known.
 
     Returns:
         Text without a full stop at its end.
@@ -21,10 +31,11 @@ def why_not_yet(state: OrchestrationState[Any], core: ClientCore) -> str:
     if status is OrchestrationStatus.SUSPENDED:
         return f"{status}: somebody suspended it; resume_orchestration lets it go on"
     if status is not OrchestrationStatus.PENDING:
-        return (
-            f"{status}: it has waited for activities, timers or events since "
-            f"{state.last_updated_at:%Y-%m-%d %H:%M:%S} UTC; get_orchestration_history shows them"
-        )
+        waits_for = "activities, timers or events; get_orchestration_history shows them"
+        if history:
+            waits_for = outstanding(history, core.registry)
+        since = f"{state.last_updated_at:%Y-%m-%d %H:%M:%S} UTC"
+        return f"{status}: since {since} it has waited for {waits_for}"
     versions = core.registry.orchestrator_versions(state.name)
     runs_here = state.version in versions or None in versions
     what = f"{state.name} version '{state.version}'" if state.version else state.name

@@ -194,6 +194,20 @@ def test_a_wait_without_a_worker_says_what_is_missing_and_where(tmp_path: Path):
     assert expected in str(caught.value)
 
 
+def test_a_wait_for_a_misspelt_activity_says_what_was_probably_meant(tmp_path: Path):
+    app = make_app(tmp_path)
+
+    @app.orchestrator
+    def misspells(ctx: OrchestrationContext) -> Orchestration[str]:
+        return (yield ctx.call_activity("helo", input="Ann"))
+
+    with app.running() as client:
+        instance_id = client.schedule_new_orchestration(misspells)
+        client.wait_for_orchestration_start(instance_id, timeout=SECONDS)
+        with pytest.raises(WaitTimeoutError, match=r"activity 'helo' .* did you mean 'hello'\?"):
+            client.wait_for_orchestration_completion(instance_id, timeout=0.1)
+
+
 def test_a_client_of_a_hub_that_no_worker_ever_served_warns(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
