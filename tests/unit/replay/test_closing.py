@@ -20,7 +20,7 @@ def bench() -> Bench:
 
 def close_in_the_middle(bench: Bench, function: Callable[..., Any]) -> None:
     session = bench.session(function)
-    assert described(session.turn([], [turn_started(), started()])) == ["1 wait()"]  # type: ignore[arg-type] # it is a turn
+    assert described(session.turn([], [turn_started(), started()])) == ["1 wait()"]
     session.close()
     del session
     gc.collect()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from durableflow import RetryPolicy
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.replay import (
+    CancellableTask,
     Orchestration,
     OrchestrationContext,
     Session,
@@ -45,7 +46,7 @@ steps = st.one_of(
 programs = st.lists(steps, min_size=1, max_size=5)
 
 
-def task_of(ctx: OrchestrationContext, step: Step, number: int) -> Task[Any]:
+def task_of(ctx: OrchestrationContext, step: Step, number: int, policy: RetryPolicy) -> Task[Any]:
     """Ask for what a step of a program says."""
     kind, what = step
     ctx.set_custom_status([number, kind])
@@ -53,26 +54,29 @@ def task_of(ctx: OrchestrationContext, step: Step, number: int) -> Task[Any]:
     def call(name: str) -> Task[Any]:
         return ctx.call_activity(name, input=number)
 
-    if kind == "call":
-        return call(what)
-    if kind == "retry":
-        return ctx.call_activity(what, input=number, retry_policy=POLICY)
-    if kind == "all":
-        return when_all([call(name) for name in what])
-    if kind == "any":
-        return when_any([call(name) for name in what])
-    if kind == "race":
-        return when_any(ctx.call_activity(what, retry_policy=POLICY), ctx.create_timer(number))
-    if kind == "timer":
-        return ctx.create_timer(what)
-    if kind == "event":
-        return ctx.wait_for_external_event(what)
-    if kind == "patience":
-        return ctx.wait_for_external_event(what, timeout=number)
-    if kind == "forget":
-        call(what)
-        return when_all([])
-    timer = ctx.create_timer(what)
+    def retry(name: str) -> Task[Any]:
+        return ctx.call_activity(name, input=number, retry_policy=policy)
+
+    asks: dict[str, Callable[[], Task[Any]]] = {
+        "call": lambda: call(what),
+        "retry": lambda: retry(what),
+        "all": lambda: when_all([call(name) for name in what]),
+        "any": lambda: when_any([call(name) for name in what]),
+        "race": lambda: when_any(retry(what), ctx.create_timer(number)),
+        "timer": lambda: ctx.create_timer(what),
+        "event": lambda: ctx.wait_for_external_event(what),
+        "patience": lambda: ctx.wait_for_external_event(what, timeout=number),
+        "forget": lambda: forget(call(what)),
+        "cancel": lambda: cancelled(ctx.create_timer(what)),
+    }
+    return asks[kind]()
+
+
+def forget(_: Task[Any]) -> Task[Any]:
+    return when_all([])
+
+
+def cancelled(timer: CancellableTask[None]) -> Task[None]:
     timer.cancel()
     return timer
 
@@ -84,12 +88,12 @@ def seen(ctx: OrchestrationContext, value: Any) -> str:
     return f"{value} {ctx.current_utc_datetime} {ctx.new_uuid()}"
 
 
-def generator_of(program: list[Step]) -> Callable[..., Any]:
+def generator_of(program: list[Step], policy: RetryPolicy = POLICY) -> Callable[..., Any]:
     def order(ctx: OrchestrationContext) -> Orchestration[list[str]]:
         trace = []
         for number, step in enumerate(program):
             try:
-                value = yield task_of(ctx, step, number)
+                value = yield task_of(ctx, step, number, policy)
             except Exception as error:  # noqa: BLE001 -- whatever it is becomes part of the result
                 value = repr(error)
             trace.append(seen(ctx, value))
@@ -98,12 +102,12 @@ def generator_of(program: list[Step]) -> Callable[..., Any]:
     return order
 
 
-def coroutine_of(program: list[Step]) -> Callable[..., Any]:
+def coroutine_of(program: list[Step], policy: RetryPolicy = POLICY) -> Callable[..., Any]:
     async def order(ctx: OrchestrationContext) -> list[str]:
         trace = []
         for number, step in enumerate(program):
             try:
-                value = await task_of(ctx, step, number)
+                value = await task_of(ctx, step, number, policy)
             except Exception as error:  # noqa: BLE001 -- whatever it is becomes part of the result
                 value = repr(error)
             trace.append(seen(ctx, value))
@@ -216,3 +220,16 @@ def test_sessions_that_are_dropped_now_and_then_ask_for_the_same(
         assert same(turn, observed.turn)
         assert session.position == len(observed.past) + len(observed.new) + len(turn.actions) + 1
         is_fresh = False
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data(), program=programs, attempts=st.integers(1, 5))
+def test_a_history_fits_whatever_the_retry_policy_has_become(
+    data: st.DataObject, program: list[Step], attempts: int
+):
+    observed = data.draw(st.sampled_from(live(data, Bench(), program)))
+    today = RetryPolicy(first_retry_interval=7, max_number_of_attempts=attempts)
+
+    session = Bench().session(generator_of(program, today))
+
+    make_turn(session, observed.past, observed.new)

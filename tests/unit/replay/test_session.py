@@ -367,7 +367,7 @@ def test_composites_nest(bench: Bench):
     async def order(ctx: OrchestrationContext) -> Any:
         pairs = [when_all(ctx.call_activity(ping), ctx.create_timer(5)) for _ in range(2)]
         winner = await when_any(pairs)
-        return pairs.index(winner)  # type: ignore[arg-type] # found by identity
+        return pairs.index(winner)
 
     past = turns(
         [
@@ -687,7 +687,7 @@ def test_a_replay_safe_logger_is_silent_while_replaying(
     bench.run(order, completed(1), past=turns([started(), scheduled(1, "ping")]))
 
     (record,) = [r for r in caplog.records if r.name == "shop"]
-    assert (record.getMessage(), record.instance_id, record.customer) == ("after", "a1", 7)  # type: ignore[attr-defined] # extra fields
+    assert (record.getMessage(), record.instance_id, record.customer) == ("after", "a1", 7)
     assert record.filename == "test_session.py"
 
 
