@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from attrs import frozen
@@ -441,3 +443,25 @@ async def settle(hub: TaskHub) -> None:
         await (await worker.turn()).finish()
         await client.completion(name)
     await client.purge(name)
+
+
+def crashed(file: Path, folder: Path) -> Path:
+    """Copy what is on disk of a hub right now: the file as a crash at this moment would leave it."""
+    folder.mkdir()
+    for part in ("", "-wal"):
+        shutil.copy(f"{file}{part}", folder / f"{file.name}{part}")
+    return folder / file.name
+
+
+def commits(file: Path) -> int:
+    """Count the commits in the write-ahead log of a hub that was not checkpointed yet.
+
+    Source: https://www.sqlite.org/fileformat2.html#walformat
+    """
+    log = Path(f"{file}-wal").read_bytes()
+    if not log:
+        return 0
+    page_size, salts = int.from_bytes(log[8:12], "big"), log[16:24]
+    headers = (log[start : start + 24] for start in range(32, len(log), 24 + page_size))
+    ends = [header[4:8] for header in headers if header[8:16] == salts]
+    return sum(end != b"\0\0\0\0" for end in ends)

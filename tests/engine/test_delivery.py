@@ -665,7 +665,7 @@ async def test_two_workers_share_a_hundred_instances_and_one_may_die(
         await loop_time.advance(11.0)
 
         running = asyncio.create_task(answer_everything(survivor))
-        outcomes = await asyncio.gather(*(client.completion(id) for id in ids))
+        outcomes = await asyncio.gather(*(client.completion(one) for one in ids))
         running.cancel()
 
     assert set(outcomes) == {COMPLETED}
