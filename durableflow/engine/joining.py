@@ -140,7 +140,7 @@ class FileTaskHub(ForwardingHub):
                     begun = True
                     yield chunk
             except HubLostError:
-                self._required().lost(link)
+                self.lost(link)
                 if begun or limit.is_over:
                     raise
             else:
@@ -170,7 +170,7 @@ class FileTaskHub(ForwardingHub):
             ) from None
 
     def lost(self, link: Link) -> None:
-        """A stream has shown that this link is broken."""
+        """A call has shown that this link is broken."""
         if self._membership is not None:
             self._membership.lost(link)
 
@@ -201,8 +201,8 @@ class FileTaskHub(ForwardingHub):
             try:
                 return await _call(link, method, request, limit.remaining, metadata)
             except CallError as error:
-                if isinstance(error, HubLostError):
-                    self._required().lost(link)
+                if isinstance(error, HubLostError | OutcomeUnknownError):
+                    self.lost(link)
                 if not _may_repeat(method, link, error) or limit.is_over:
                     raise limit.explain(error) from None
             await limit.pause()

@@ -15,6 +15,7 @@ from durableflow.errors import CallError, OutcomeUnknownError
 from durableflow.hub.options import HubOptions
 from durableflow.hub.remote import HubLostError, RemoteTaskHub, channel_options, is_loopback
 from durableflow.protocol.status import Status
+from tests.engine.proxy import Proxy
 
 OPTIONS = HubOptions(role="client")
 DEADLINE_SECONDS = 10.0
@@ -106,46 +107,6 @@ async def test_a_call_that_is_turned_down_at_the_door_was_not_carried_out(
     assert error.value.untouched
 
 
-class Proxy:
-    """Passes bytes on to a server until it is told to break off."""
-
-    def __init__(self, address: str) -> None:
-        host, port = address.rsplit(":", 1)
-        self._target = (host, int(port))
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self.silent = asyncio.Event()
-        self.swallowed = asyncio.Event()
-
-    async def start(self) -> str:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    async def break_off(self) -> None:
-        self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._target)
-        self._writers += [writer, back]
-        self._tasks += [
-            asyncio.create_task(self._pump(reader, back, guarded=True)),
-            asyncio.create_task(self._pump(there, writer, guarded=False)),
-        ]
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, guarded: bool
-    ) -> None:
-        while data := await reader.read(65536):
-            if guarded and self.silent.is_set():
-                self.swallowed.set()
-                continue
-            writer.write(data)
-        writer.close()
-
-
 async def test_an_event_under_which_the_connection_breaks_has_an_unknown_outcome(
     server: HubServer,
 ) -> None:
@@ -153,7 +114,7 @@ async def test_an_event_under_which_the_connection_breaks_has_an_unknown_outcome
     hub = RemoteTaskHub(await proxy.start(), options=OPTIONS)
     await hub.open()
     await hub.hello(timeout=DEADLINE_SECONDS)
-    proxy.silent.set()
+    proxy.swallow("requests")
 
     call = asyncio.create_task(
         hub.raise_event(pb.RaiseEventRequest(instanceId="a"), timeout=DEADLINE_SECONDS)
