@@ -75,7 +75,7 @@ class Completions:
                         _log_refusal(error)
                         return
                     failures += 1
-                    logger.info("A result will be sent again: %s %s", error.status.name, error)
+                    logger.debug("A result will be sent again: %s %s", error.status.name, error)
                 else:
                     return
                 await asyncio.sleep(self._backoff.delay_seconds(failures, self._jitter()))
