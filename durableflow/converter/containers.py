@@ -275,7 +275,7 @@ def _pairs(
         try:
             new_key = convert_key(key)
         except MismatchError as error:
-            raise MismatchError(f"a key of this {name}: {error.reason}") from error
+            raise MismatchError(f"a key of this {name}: {error.reason}") from error.__cause__
         try:
             converted[new_key] = convert_value(inner)
         except MismatchError as error:
