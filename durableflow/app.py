@@ -67,7 +67,7 @@ class App(Decorators):
         self._origin = _origin_of_caller()
         self._converter: Converter | None = None
         self._runs: list[Run] = []
-        self._started: list[Run] = []
+        self._started: Run | None = None
         self._plugins = PluginSet()
         for plugin in (EnginePlugin(), RemotePlugin(), ExactVersionRouting(), *plugins):
             self._plugins.register(plugin)
@@ -139,17 +139,20 @@ class App(Decorators):
             task_hub: Where to run, this time.
 
         Raises:
-            SetupError: the app is not fit to run.
+            SetupError: the app is not fit to run, or was started already.
             OperationalError: the task hub cannot be opened.
         """
+        if self._started is not None:
+            raise SetupError(f"App {self.name!r} was started already. Call app.stop() first.")
         run = self._new_run(task_hub)
         run.start()
-        self._started.append(run)
+        self._started = run
 
     def stop(self) -> None:
         """Drain and stop what ``start`` started; block until it has.  Else do nothing."""
-        while self._started:
-            self._started.pop().stop()
+        run, self._started = self._started, None
+        if run is not None:
+            run.stop()
 
     def client(self, *, task_hub: str | None = None) -> Client:
         """Make a client, for a ``with`` block; it connects when it is first used.

@@ -106,7 +106,7 @@ class WorkItemLoop:
             logger.warning(
                 "No work items from %s: %s. Trying again in %.1f s.",
                 self._hub.description,
-                reason,
+                reason.removesuffix("."),
                 delay,
             )
             await asyncio.sleep(delay)

@@ -95,6 +95,21 @@ class Workshop:
         program = self.start(*words, folder=folder, **environment)
         return program.end(), program.output
 
+    def type(self, text: str) -> str:
+        """Type lines at Python's prompt, and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-i", "-q"],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            input=textwrap.dedent(text).lstrip(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+            check=True,
+        )
+        return done.stdout
+
     def close(self) -> None:
         for program in self._programs:
             program.kill()

@@ -183,6 +183,34 @@ def test_an_app_in_a_repl_belongs_to_the_current_folder(workshop: Workshop):
     assert (status, output.strip()) == (0, str(workshop.folder))
 
 
+def test_what_is_defined_again_at_a_prompt_replaces_what_it_was_while_the_app_runs(
+    workshop: Workshop,
+):
+    output = workshop.type(
+        """
+        from durableflow import *
+        app = App("notes")
+        @app.activity
+        def hello(name: str) -> str: return "Hello " + name
+
+        @app.orchestrator
+        def greet(ctx: OrchestrationContext) -> str: return (yield ctx.call_activity(hello, input="Ann"))
+
+        app.start()
+        client = app.client()
+        client.run_orchestration(greet, timeout=20)
+        @app.activity
+        def hello(name: str) -> str: return "Good morning " + name
+
+        client.run_orchestration(greet, timeout=20)
+        client.close()
+        app.stop()
+        """
+    )
+
+    assert output == "'Hello Ann'\n'Good morning Ann'\n"
+
+
 def test_a_program_that_is_also_imported_is_refused_with_the_way_to_start_it(orders: Workshop):
     orders.write(
         "handlers.py",

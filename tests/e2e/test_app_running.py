@@ -135,6 +135,15 @@ def test_start_and_stop_do_what_a_with_block_does(tmp_path: Path):
     app.stop()  # does nothing
 
 
+def test_starting_twice_is_refused(tmp_path: Path):
+    app = make_app(tmp_path)
+    app.start()
+
+    with pytest.raises(SetupError, match=r"app\.stop\(\)"):
+        app.start()
+    app.stop()
+
+
 def test_clients_of_a_running_app_share_its_hub_in_memory(tmp_path: Path):
     app = make_app(tmp_path, task_hub="sqlite://")
 
