@@ -124,12 +124,13 @@ def _not_asked_for(executor: Executor, event: pb.HistoryEvent) -> Diverged:
 
 def _task_completed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
     completed = event.taskCompleted
-    call = executor.journal.calls.pop(completed.taskScheduledId, None)
+    journal = executor.journal
+    call = journal.calls.pop(completed.taskScheduledId, None)
     if call is None:
         return _unanswerable(executor, event, completed.taskScheduledId)
     # The first look at the text is cheap, and shows nearly always that there is one.
     text = completed.result.value or _text(completed, "result")
-    call.task.receive(text, call.declared, f"result of activity '{call.name}'")
+    journal.deliver(call.task, text, call.declared, f"result of activity '{call.name}'")
     return None
 
 

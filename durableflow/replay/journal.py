@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from attrs import define
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.errors import ConversionError
 from durableflow.protocol.actions import create_timer, schedule_task
 from durableflow.replay.sources import Origin
 
@@ -104,10 +105,6 @@ class EventWait:
     name: str
     declared: Any
 
-    def receive(self, text: str | None) -> None:
-        """End the wait with the data of an event."""
-        self.task.receive(text, self.declared, f"data of event '{self.name}'")
-
 
 class Journal:
     """The state of one execution.
@@ -171,12 +168,23 @@ class Journal:
         self.last_id = timer.id = self.last_id + 1
         self.unconfirmed[timer.id] = self.timers[timer.id] = timer
 
+    def deliver(self, task: Deferred[Any], text: str | None, declared: Any, where: str) -> None:
+        """End a task with a result that arrived as JSON, or with the error of its conversion."""
+        if text is not None:
+            self.payload_characters += len(text)
+        try:
+            value = self.converter.loads(text, declared, where=where)
+        except ConversionError as error:
+            task.fail(error)
+        else:
+            task.settle(value)
+
     def wait_for_event(self, wait: EventWait) -> None:
         """Wait for an event, or take the oldest one of that name that nobody waited for."""
         key = wait.name.casefold()
         arrived = self._arrived.get(key)
         if arrived:
-            wait.receive(arrived.popleft())
+            self._give(wait, arrived.popleft())
         else:
             self._waits.setdefault(key, deque()).append(wait)
 
@@ -187,7 +195,7 @@ class Journal:
         while waits:
             wait = waits.popleft()
             if not wait.task.is_complete:
-                wait.receive(text)
+                self._give(wait, text)
                 return
         self._arrived.setdefault(key, deque()).append(text)
 
@@ -196,3 +204,6 @@ class Journal:
         requests = list(self.unconfirmed.values())
         self.unconfirmed.clear()
         return requests
+
+    def _give(self, wait: EventWait, text: str | None) -> None:
+        self.deliver(wait.task, text, wait.declared, f"data of event '{wait.name}'")

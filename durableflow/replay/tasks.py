@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
 
-from durableflow.errors import ConversionError, OrchestratorError, TaskCancelledError
+from durableflow.errors import OrchestratorError, TaskCancelledError
 from durableflow.replay import misuse
 from durableflow.replay.sources import Origin, call_site
 
@@ -177,20 +177,6 @@ class Deferred(Task[T_co]):
         """End with a failure, unless it has ended."""
         if self._state == _PENDING:
             self._end(_FAILED, error)
-
-    def receive(self, text: str | None, declared: Any, where: str) -> None:
-        """End with a result that arrived as JSON, or with the error of its conversion."""
-        journal = self._journal
-        if self._state != _PENDING or journal is None:
-            return
-        if text is not None:
-            journal.payload_characters += len(text)
-        try:
-            value = journal.converter.loads(text, declared, where=where)
-        except ConversionError as error:
-            self._end(_FAILED, error)
-        else:
-            self._end(_DONE, value)
 
     def watch(self, ended: Callable[[Deferred[Any]], None]) -> None:
         """Call a function when this task ends, or now if it has ended."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 from collections.abc import Callable
@@ -35,11 +36,12 @@ def test_finally_and_with_run_and_may_use_the_context(bench: Bench):
         finally:
             ctx.set_custom_status("closed")
             task = ctx.call_activity("cleanup")
-            seen.extend([task.is_complete, ctx.create_timer(1).is_complete, ctx.new_uuid()])
+            others = [ctx.create_timer(1), ctx.wait_for_external_event("x", timeout=1)]
+            seen.extend(made.is_complete for made in [task, *others])
 
     close_in_the_middle(bench, order)
 
-    assert seen[:2] == [False, False]
+    assert seen == [False, False, False]
 
 
 def test_a_coroutine_is_closed_the_same_way(bench: Bench):
@@ -86,6 +88,36 @@ def test_code_that_waits_or_raises_while_it_is_closed_is_discarded_with_a_warnin
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert f"Orchestrator '{function.__name__}', instance 'a1'" in record.getMessage()
+
+
+def test_code_that_will_not_end_is_given_up(bench: Bench, caplog: pytest.LogCaptureFixture):
+    ends = False
+
+    def order(ctx: OrchestrationContext) -> Any:
+        while not ends:
+            with contextlib.suppress(GeneratorExit):
+                yield ctx.call_activity("wait")
+
+    session = bench.session(order)
+    session.turn([], [turn_started(), started()])
+    session.close()
+    ends = True
+
+    assert "waited or raised" in caplog.text
+
+
+def test_an_interrupt_of_the_program_is_passed_on(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        try:
+            yield ctx.call_activity("wait")
+        finally:
+            raise KeyboardInterrupt
+
+    session = bench.session(order)
+    session.turn([], [turn_started(), started()])
+
+    with pytest.raises(KeyboardInterrupt):
+        session.close()
 
 
 def test_logs_are_off_while_a_session_is_closed(bench: Bench, caplog: pytest.LogCaptureFixture):

@@ -15,8 +15,10 @@ from tests.unit.replay.histories import (
     described,
     event,
     failure_of,
+    resumed,
     scheduled,
     started,
+    suspended,
     timer_created,
     timer_fired,
     turn_started,
@@ -63,6 +65,23 @@ def test_a_call_of_another_kind_is_told_as_reordered(bench: Bench):
     assert "event 3 created a timer, but the code now calls activity 'charge'" in reason
     assert "added, removed or put in another order" in reason
     assert "leave the function without a version as it was" in reason
+
+
+def test_a_timer_in_the_place_of_a_call_is_told(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.create_timer(5)
+
+    reason = bench.diverge(order, turns([started(), scheduled(1, "charge")]))
+
+    assert "event 3 scheduled activity 'charge', but the code now creates a timer (" in reason
+
+
+def test_what_does_not_fit_is_told_when_it_was_held_by_a_suspension_too(bench: Bench):
+    past = turns([started(), scheduled(1, "charge")])
+
+    assert "completed activity call 9" in bench.diverge(
+        charges, past, suspended(), completed(9), resumed()
+    )
 
 
 def test_a_missing_call_is_told_with_where_the_code_waits(bench: Bench):

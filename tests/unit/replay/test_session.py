@@ -202,6 +202,19 @@ def test_the_stack_trace_of_a_failure_shows_the_users_lines_only(bench: Bench):
     assert "executor.py" not in failure.stackTrace.value
 
 
+def test_an_interrupt_of_the_program_is_not_taken_for_a_failure(bench: Bench):
+    def at_once(ctx: OrchestrationContext) -> Any:
+        raise KeyboardInterrupt
+
+    def later(ctx: OrchestrationContext) -> Any:
+        yield when_all([])
+        raise KeyboardInterrupt
+
+    for function in (at_once, later):
+        with pytest.raises(KeyboardInterrupt):
+            bench.run(function, started())
+
+
 def test_leaving_the_program_ends_only_the_orchestration(bench: Bench):
     def order(ctx: OrchestrationContext) -> Any:
         raise SystemExit(3)
@@ -361,6 +374,32 @@ def test_a_failed_task_wins_without_raising(bench: Bench):
         True,
         "Activity 'ping' failed: builtins.ValueError: boom",
     ]
+
+
+def test_a_task_can_be_part_of_several_composites(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Orchestration[list[Any]]:
+        task = ctx.call_activity("count")
+        one, other = when_all([task]), when_any([task])
+        yield task
+        return [one.result, other.result is task, when_all([]).get_result()]
+
+    past = turns([started(), scheduled(1, "count")])
+
+    assert result_of(bench.run(order, completed(1, 5), past=past)) == [[5], True, []]
+
+
+def test_asking_a_failed_task_for_its_result_raises(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Orchestration[str]:
+        task = ctx.call_activity(ping)
+        yield when_any([task])
+        try:
+            return task.result
+        except TaskFailedError as error:
+            return error.details.message
+
+    past = turns([started(), scheduled(1, "ping")])
+
+    assert result_of(bench.run(order, failed(1, "no"), past=past)) == "no"
 
 
 def test_composites_nest(bench: Bench):
@@ -901,6 +940,23 @@ def test_an_answer_that_comes_twice_counts_once(bench: Bench, function: Callable
 
     assert described(first) == ['2 hello("Bob")']
     assert described(second) == []
+
+
+def test_a_failure_or_a_start_that_comes_twice_counts_once(bench: Bench):
+    session = bench.session(persistent)
+
+    first = session.turn([], [turn_started(), started(), started()])
+    second = session.turn([], [turn_started(), failed(1), failed(1)])
+
+    assert described(first) == ['1 hello("Ann")']
+    assert described(second) == ["2 timer 2"]
+
+
+def test_a_termination_after_the_end_changes_nothing(bench: Bench):
+    def order(ctx: OrchestrationContext) -> str:
+        return "done"
+
+    assert described(bench.run(order, started(), terminated())) == ['completed "done"']
 
 
 def test_a_long_replay_that_never_waits_is_not_mistaken_for_a_loop(bench: Bench):
