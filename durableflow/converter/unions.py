@@ -153,12 +153,14 @@ def _encoder(declared: Any, hooks: Hooks) -> Encode:
         best, second = ranked[0].rank(cls), ranked[1].rank(cls)
         if best == PERHAPS and isinstance(value, Mapping):
             return encode(hooks.decoder(declared)(dict(value)))
+        refusals: list[MismatchError] = []
         for member in ranked:
             try:
                 return member.encode_tagged(value)
-            except MismatchError:
-                if best < second == PERHAPS:
-                    raise  # there was one member for it, and that one says why not
+            except MismatchError as error:
+                refusals.append(error)
+        if best < second == PERHAPS:
+            raise refusals[0]  # there was one member for it, and that one says why not
         raise unexpected(name, value)
 
     return encode

@@ -88,6 +88,7 @@ Either = TypeAliasType("Either", Order | Refund)
         ([Order(1), "a"], list[Order | str], '[{"cost":1.0},"a"]'),
         (["a", ["b"], {"c": 1}], list[str | list[str] | dict[str, int]], '["a",["b"],{"c":1}]'),
         (["big", 5], list[Literal["big"] | int], '["big",5]'),
+        (["big", True], list[Literal["big", True] | int], '["big",true]'),
         (["big", "other"], list[Literal["big"] | str], '["big","other"]'),
         ([date(2024, 5, 1), 1], list[date | int], '["2024-05-01",1]'),
         (Order(1), Order | Refund, '{"_type":"Order","cost":1.0}'),
