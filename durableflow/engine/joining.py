@@ -26,7 +26,7 @@ from google.protobuf.message import Message
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.membership import Link, Membership
-from durableflow.errors import CallError, OutcomeUnknownError
+from durableflow.errors import CallError, OutcomeUnknownError, TaskHubUnavailableError
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.options import HubOptions
 from durableflow.hub.port import WorkItemStream
@@ -77,10 +77,13 @@ class FileTaskHub(ForwardingHub):
 
         Raises:
             StorageError: the file cannot be used, or its owner cannot be trusted.
-            CallError: UNAVAILABLE, if its owner does not answer.
+            TaskHubUnavailableError: its owner does not answer.
         """
         if self._membership is None:
-            self._membership = await Membership.attach(self._path, self._options)
+            try:
+                self._membership = await Membership.attach(self._path, self._options)
+            except CallError as error:
+                raise TaskHubUnavailableError(str(error)) from None
 
     async def close(self) -> None:
         """See ``TaskHub``."""

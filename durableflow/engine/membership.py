@@ -40,7 +40,9 @@ logger = logging.getLogger(__name__)
 
 # How long somebody looks for the owner before giving up.
 SEARCH_SECONDS: Final = 20.0
-ADMIN_SECONDS: Final = 10.0
+# How long an owner may take to say who it is, and to give the file up.
+DESCRIBE_SECONDS: Final = 2.0
+CLAIM_SECONDS: Final = 15.0
 # A process without a worker leaves a file that has lost its owner to one with a worker this long.
 COURTESY_SECONDS: Final = 0.3
 # And this long to the one that it has just handed the file over to.
@@ -254,7 +256,10 @@ class Membership:
         await hub.open()
         try:
             reply = await hub.call(
-                DESCRIBE, admin_pb.DescribeRequest(), admin_pb.DescribeReply, timeout=ADMIN_SECONDS
+                DESCRIBE,
+                admin_pb.DescribeRequest(),
+                admin_pb.DescribeReply,
+                timeout=DESCRIBE_SECONDS,
             )
             self._check_hub(record, reply)
             handed_over = reply.hands_over and self._workers > 0 and await self._claim(hub)
@@ -274,7 +279,7 @@ class Membership:
                 HANDOVER,
                 admin_pb.HandoverRequest(pid=os.getpid()),
                 admin_pb.HandoverReply,
-                timeout=ADMIN_SECONDS,
+                timeout=CLAIM_SECONDS,
             )
         except CallError as error:
             logger.debug("%s was not handed over: %s", self.description, error)
@@ -287,6 +292,7 @@ class Membership:
             return False
         self._yield_file(HANDOVER_SECONDS)
         self._link = None
+        self._retired.add(link)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await link.calls.quiet()

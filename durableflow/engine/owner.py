@@ -24,8 +24,9 @@ from durableflow.engine.ownership import (
     prepare_database,
 )
 from durableflow.engine.server import HubServer
-from durableflow.errors import StorageError, StorageUnusableError
+from durableflow.errors import CallError, StorageError, StorageUnusableError
 from durableflow.hub.options import DEFAULT_MAX_MESSAGE_BYTES
+from durableflow.protocol.status import Status
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ class Owner:
         )
         self._record: OwnerRecord | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._going: asyncio.Task[None] | None = None
 
     @property
     def description(self) -> str:
@@ -140,10 +142,21 @@ class Owner:
                 logger.warning("%s", error)
 
     async def let_go(self) -> None:
-        """Finish the calls in flight, close the engine and release the lock.
+        """Finish the calls in flight, close the engine and release the lock.  Idempotent.
 
         The server still turns callers away, and answers the one who asked for this.
         """
+        if self._going is None:
+            self._going = asyncio.create_task(self._go())
+        # The lock must not be free before the engine is closed, whoever stops waiting for that.
+        await asyncio.shield(self._going)
+
+    async def close(self) -> None:
+        """Let go, and stop the server.  Idempotent."""
+        await self.let_go()
+        await self._server.stop(GRACE_SECONDS)
+
+    async def _go(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
         if self._record is not None:
@@ -154,17 +167,14 @@ class Owner:
         await self.engine.close()
         self._lock.release()
 
-    async def close(self) -> None:
-        """Let go, and stop the server.  Idempotent."""
-        await self.let_go()
-        await self._server.stop(GRACE_SECONDS)
-
     def _describe(self) -> admin_pb.DescribeReply:
+        if self._record is None:
+            raise CallError(Status.UNAVAILABLE, "This engine is being closed.")
         return admin_pb.DescribeReply(
-            hub_id=self.engine.hub_id,
-            incarnation=self.engine.incarnation,
-            pid=os.getpid(),
-            hands_over=self._record is not None and self._record.hands_over,
+            hub_id=self._record.hub_id,
+            incarnation=self._record.incarnation,
+            pid=self._record.pid,
+            hands_over=self._record.hands_over,
         )
 
     def _answer(self, hand_over: HandOver | None) -> Callable[[int], Awaitable[bool]]:

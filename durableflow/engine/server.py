@@ -290,8 +290,11 @@ def _history(method: Any) -> Callable[[Any, Context], Awaitable[None]]:
 
 
 def _admin_handler(call: AdminCall) -> Callable[[Any, Context], Awaitable[Message]]:
-    async def handle(request: Any, _: Context) -> Message:
-        return await call.answer(request)
+    async def handle(request: Any, context: Context) -> Message:
+        try:
+            return await call.answer(request)
+        except CallError as error:
+            await _abort(context, error)
 
     return handle
 

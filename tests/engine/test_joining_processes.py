@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine import membership
 from durableflow.engine.joining import FileTaskHub
 from durableflow.engine.ownership import OwnerRecord
-from durableflow.errors import CallError, OutcomeUnknownError
+from durableflow.errors import CallError, OutcomeUnknownError, TaskHubUnavailableError
 from durableflow.hub.options import HubOptions
 from durableflow.protocol.status import Status
 from tests.engine.driver import COMPLETED, DEADLINE_SECONDS, PENDING, Client, Worker, kinds, names
@@ -134,6 +135,26 @@ async def test_a_second_worker_shares_the_work_and_leaves_the_owner_alone(
         assert await Client(hub).completion("a") == COMPLETED
 
     assert owner_of(file).pid == owner.pid
+
+
+async def test_an_owner_that_does_not_serve_is_reported(
+    file: Path, opening: OpenHub, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "SEARCH_SECONDS", 0.2)
+    program = "\n".join(
+        (
+            "import sys",
+            "from pathlib import Path",
+            "from durableflow.engine.ownership import OwnerLock",
+            "lock = OwnerLock.try_acquire(Path(sys.argv[1]))",
+            "print('locked', flush=True)",
+            "sys.stdin.read()",
+        )
+    )
+    assert await line_of(await processes.start("-c", program, str(file))) == "locked"
+
+    with pytest.raises(TaskHubUnavailableError, match=r"hub\.db is owned by another process"):
+        await opening(CLIENT)
 
 
 # Taking over
