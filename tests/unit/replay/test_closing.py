@@ -14,11 +14,6 @@ from durableflow.replay import OrchestrationContext
 from tests.unit.replay.histories import Bench, completed, described, started, turn_started
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
 def close_in_the_middle(bench: Bench, function: Callable[..., Any]) -> None:
     session = bench.session(function)
     assert described(session.turn([], [turn_started(), started()])) == ["1 wait()"]

@@ -26,11 +26,6 @@ from tests.unit.replay.histories import (
 )
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
-
-
 def charges(ctx: OrchestrationContext) -> Any:
     yield ctx.call_activity("charge")
     yield ctx.call_activity("ship")
