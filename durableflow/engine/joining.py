@@ -41,6 +41,7 @@ T = TypeVar("T")
 REPEAT_SECONDS: Final = 30.0
 
 WAITS: Final = frozenset({"wait_for_instance_start", "wait_for_instance_completion"})
+TAKES_METADATA: Final = frozenset(name for name, rpc in BY_METHOD.items() if rpc.takes_metadata)
 READS: Final = frozenset({"hello", "get_instance", "query_instances"}) | WAITS
 
 
@@ -160,12 +161,12 @@ class FileTaskHub(ForwardingHub):
 
     async def link(self, limit: _Limit) -> Link:
         """Return where a call goes now, found within its limit."""
-        current = self._required().current
-        if current is not None:
-            return current
+        membership = self._required()
+        if membership.current is not None:
+            return membership.current
         try:
             async with asyncio.timeout(limit.remaining):
-                return await self._required().link()
+                return await membership.link()
         except TimeoutError:
             raise CallError(
                 Status.DEADLINE_EXCEEDED,
@@ -200,7 +201,7 @@ class FileTaskHub(ForwardingHub):
     ) -> Any:
         limit = _Limit(timeout, None if method in WAITS else REPEAT_SECONDS)
         while True:
-            link = await self.link(limit)
+            link = self._required().current or await self.link(limit)
             try:
                 return await _call(link, method, request, limit.remaining, metadata)
             except CallError as error:
@@ -229,23 +230,27 @@ class _RepeatedError(CallError):
 class _Limit:
     """How long a call may be repeated, and how long to pause before that."""
 
+    __slots__ = ("_begun", "_bounds", "_clock", "_repetitions", "_timeout")
+
     def __init__(self, timeout: float | None, at_most: float | None) -> None:
         self._clock = asyncio.get_running_loop().time
-        begun = self._clock()
-        self._deadline = None if timeout is None else begun + timeout
-        self._until = None if at_most is None else begun + at_most
+        self._begun = self._clock()
+        self._timeout = timeout
+        self._bounds = (timeout, at_most)
         self._repetitions = 0
 
     @property
     def remaining(self) -> float | None:
         """Seconds until the caller's deadline; None if it has set none."""
-        return None if self._deadline is None else max(0.0, self._deadline - self._clock())
+        if self._timeout is None:
+            return None
+        return max(0.0, self._begun + self._timeout - self._clock())
 
     @property
     def is_over(self) -> bool:
         """Whether the call is not to be repeated any more."""
-        now = self._clock()
-        return any(end is not None and now >= end for end in (self._deadline, self._until))
+        passed = self._clock() - self._begun
+        return any(bound is not None and passed >= bound for bound in self._bounds)
 
     async def pause(self) -> None:
         """Wait before a repetition: not at all the first time, then longer and longer."""
@@ -340,7 +345,7 @@ async def _call(
     try:
         if method == "hello":
             return await carry_out(timeout=timeout)
-        if BY_METHOD[method].takes_metadata:
+        if method in TAKES_METADATA:
             return await carry_out(request, metadata=metadata)
         return await carry_out(request, timeout=timeout)
     finally:
