@@ -8,6 +8,9 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST_MICROS: Final = 253_402_300_799_999_999
+"""The end of the year 9999, after which neither timestamps nor ``datetime`` go."""
+
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MICROS_PER_SECOND: Final = 1_000_000
 _NANOS_PER_MICRO: Final = 1_000

@@ -10,7 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, overload
 
 from durableflow.errors import OrchestratorError
-from durableflow.protocol.times import datetime_of, micros_of_datetime, micros_of_timedelta
+from durableflow.protocol.times import (
+    LATEST_MICROS,
+    datetime_of,
+    micros_of_datetime,
+    micros_of_timedelta,
+)
 from durableflow.registry import ABSENT, ActivityDefinition, Registry
 from durableflow.replay import misuse
 from durableflow.replay.journal import ActivityCall, EventWait, Journal, Timer
@@ -276,7 +281,8 @@ class OrchestrationContext:
         if self._may_ask():
             journal.wait_for_event(EventWait(task, name, data_type))
             if timeout is not None and not task.is_complete:
-                error = TimeoutError(f"No event '{name}' arrived within {timeout}.")
+                patience = timeout if isinstance(timeout, timedelta) else f"{timeout:g} s"
+                error = TimeoutError(f"No event '{name}' arrived within {patience}.")
                 journal.set_timer(
                     Timer(
                         self._time_of(timeout),
@@ -333,7 +339,10 @@ class OrchestrationContext:
         if isinstance(time, datetime):
             return micros_of_datetime(time)
         duration = time if isinstance(time, timedelta) else timedelta(seconds=time)
-        return self._journal.now + micros_of_timedelta(duration)
+        micros = self._journal.now + micros_of_timedelta(duration)
+        if micros > LATEST_MICROS:
+            raise OrchestratorError(misuse.too_late(duration))
+        return max(micros, 0)
 
     def _may_ask(self) -> bool:
         """Whether what is asked for now counts; it does not while the session is being closed.

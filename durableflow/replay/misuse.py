@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine, Generator, Iterable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from durableflow.replay.sources import called_function, called_where_raised, place_of, waiting_place
@@ -130,6 +131,11 @@ def input_missing(label: str, expected: Any) -> str:
 def input_unwanted(label: str, value: Any) -> str:
     """An input was given to a function that takes none."""
     return f"{label.capitalize()} takes no input, but {_kind(value)} was passed as `input=`."
+
+
+def too_late(duration: timedelta) -> str:
+    """A timer was asked for that no calendar holds."""
+    return f"{duration} from now is after the year 9999. Give a shorter duration."
 
 
 def yields_in_a_loop(running: Any, steps: int) -> str:

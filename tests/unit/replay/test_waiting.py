@@ -58,6 +58,13 @@ def test_a_time_without_a_zone_is_refused(bench: Bench):
     assert "no time zone" in failure_of(bench.run(order, started())).errorMessage
 
 
+def test_a_time_that_no_calendar_holds_is_refused(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Orchestration[None]:
+        yield ctx.create_timer(timedelta.max)
+
+    assert "after the year 9999" in failure_of(bench.run(order, started())).errorMessage
+
+
 def test_the_time_is_the_beginning_of_the_turn(bench: Bench):
     def order(ctx: OrchestrationContext) -> Orchestration[list[datetime]]:
         times = [ctx.current_utc_datetime]
