@@ -1,0 +1,43 @@
+"""Runs one workload on one system, in this process, and prints what it measured as JSON.
+
+``python -m benchmarks.one SYSTEM WORKLOAD FOLDER [--quick]``.  The run of all of them starts each so, with
+a time limit, so that none can harm the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.catalogue import LIMITS, W7
+from benchmarks.sizes import Sizes, sizes_for
+
+
+async def measure(system: str, workload: str, folder: Path, sizes: Sizes) -> None:
+    """Print the measurements, by metric.
+
+    Args:
+        folder: An empty one, for the files of the system.
+    """
+    if workload == LIMITS:
+        tell(await importlib.import_module("benchmarks.limits").measure(folder))
+    elif workload == W7:
+        tell(importlib.import_module("benchmarks.asleep").measure(folder, sizes))
+    else:
+        workloads = importlib.import_module("benchmarks.workloads")
+        module = importlib.import_module(f"benchmarks.systems.{system}")
+        async with module.running(folder) as driver:
+            tell(await workloads.BY_NAME[workload](driver, sizes))
+
+
+def tell(results: dict[str, float]) -> None:
+    print(json.dumps(results), flush=True)
+
+
+if __name__ == "__main__":
+    _system, _workload, _folder, *_options = sys.argv[1:]
+    _sizes = sizes_for(_system, quick="--quick" in _options)
+    asyncio.run(measure(_system, _workload, Path(_folder), _sizes))
