@@ -17,7 +17,8 @@ from durableflow.client import AsyncClient, Client, ClientCore
 from durableflow.errors import SetupError
 from durableflow.hub.loop import await_on
 from durableflow.plan import Connection, Plan
-from durableflow.worker.worker import Worker
+from durableflow.worker import Worker
+from durableflow.worker.orchestrations import TurnLimits
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -138,6 +139,7 @@ class Run:
             settings=plan.settings,
             app=plan.app,
             state=state,
+            limits=TurnLimits(forfeit_seconds=plan.settings.turn_timeout_seconds),
             serves_alone=plan.is_private,
         )
 

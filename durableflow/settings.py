@@ -110,6 +110,8 @@ class Settings:
             history says, until fixed code arrives; ``fail`` fails it.
         max_concurrent_activities: How many activities one worker runs at a time.
         max_concurrent_orchestrations: How many orchestrator turns one worker holds at a time.
+        turn_timeout_seconds: How long one turn of an orchestrator may take before it loses its
+            thread; after three lost threads the worker gives up.
         drain_timeout_seconds: How long a stopping worker waits for running activities.
         session_cache_count: How many suspended orchestrations a worker keeps in memory.
         session_cache_bytes: How large their histories may be together.
@@ -126,6 +128,7 @@ class Settings:
     on_nondeterminism: OnNondeterminism = "park"
     max_concurrent_activities: int = 100
     max_concurrent_orchestrations: int = 500
+    turn_timeout_seconds: float = 30.0
     drain_timeout_seconds: float = 30.0
     session_cache_count: int = 500
     session_cache_bytes: int = 64 * 1024 * 1024
@@ -143,6 +146,7 @@ class SettingArguments(TypedDict, total=False):
     on_nondeterminism: OnNondeterminism | None
     max_concurrent_activities: int | None
     max_concurrent_orchestrations: int | None
+    turn_timeout_seconds: float | timedelta | None
     drain_timeout_seconds: float | timedelta | None
     session_cache_count: int | None
     session_cache_bytes: int | None
@@ -155,6 +159,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "on_nondeterminism": _Choice(("park", "fail")),
     "max_concurrent_activities": _Whole(1),
     "max_concurrent_orchestrations": _Whole(1),
+    "turn_timeout_seconds": _Seconds(),
     "drain_timeout_seconds": _Seconds(),
     "session_cache_count": _Whole(0),
     "session_cache_bytes": _Whole(0),

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
+
+from durableflow.settings import SettingArguments, Settings
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -102,3 +105,11 @@ def test_a_page_does_what_it_says(document: Path, reader: Reader) -> None:
 
     for example in sybil.parse(document):
         example.evaluate()
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+
+    for field in attrs.fields(Settings):
+        if field.name in SettingArguments.__annotations__ and field.name != "task_hub":
+            assert f"| `{field.name}` | `{field.default}` |" in page

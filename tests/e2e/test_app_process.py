@@ -127,6 +127,39 @@ def test_a_second_signal_stops_at_once(orders: Workshop):
     assert "Stopped at once" in worker.output
 
 
+def test_a_worker_that_cannot_go_on_ends_its_process_with_the_reason(workshop: Workshop):
+    workshop.write(
+        "main.py",
+        """
+        from contextlib import asynccontextmanager
+
+        import threading
+
+        from durableflow import App
+
+        @asynccontextmanager
+        async def lifespan(app):
+            async with app.async_client() as client:
+                for _ in range(3):
+                    await client.schedule_new_orchestration(hang)
+            yield
+
+        app = App("main", task_hub="sqlite://", turn_timeout_seconds=0.05, lifespan=lifespan)
+
+        @app.orchestrator
+        def hang(ctx) -> None:
+            threading.Event().wait()
+
+        app.run()
+        """,
+    )
+
+    status, output = workshop.run("main.py")
+
+    assert status == 1
+    assert "OperationalError: The worker of app 'main' gave up" in output
+
+
 def test_a_killed_worker_is_replaced_and_its_client_need_not_notice(orders: Workshop):
     worker = orders.start("orders.py")
     worker.wait_for(READY)

@@ -318,6 +318,24 @@ def test_an_activity_starts_an_orchestration_by_the_apps_client(tmp_path: Path):
         assert state.get_output() == ["Hello Ann!"]
 
 
+def test_an_async_activity_starts_an_orchestration_by_the_apps_async_client(tmp_path: Path):
+    app = make_app(tmp_path)
+
+    @app.activity
+    async def start(ctx: ActivityContext, name: str) -> str:
+        async with ctx.app.async_client() as client:
+            return await client.schedule_new_orchestration(greet, input=[name])
+
+    @app.orchestrator
+    async def starter(ctx: OrchestrationContext) -> str:
+        return await ctx.call_activity(start, input="Ann")
+
+    with app.running() as client:
+        instance_id = client.run_orchestration(starter, timeout=SECONDS)
+        state = client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+        assert state.get_output() == ["Hello Ann!"]
+
+
 async def test_a_blocking_client_on_the_apps_loop_is_refused(tmp_path: Path):
     app = make_app(tmp_path)
 
