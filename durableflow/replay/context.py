@@ -20,7 +20,7 @@ from durableflow.registry import ABSENT, ActivityDefinition, Registry
 from durableflow.replay import misuse
 from durableflow.replay.journal import ActivityCall, EventWait, Journal, Timer
 from durableflow.replay.loggers import ReplaySafeLogger
-from durableflow.replay.sources import Origin, call_site
+from durableflow.replay.sources import call_site
 from durableflow.replay.tasks import CancellableDeferred, CancellableTask, Deferred, Task
 from durableflow.retry import RetryPolicy
 from durableflow.versioning import Version
@@ -228,21 +228,12 @@ class OrchestrationContext:
             expected = _input_type(definition, input)
             return_type = definition.output_type
             retry_policy = retry_policy or definition.retry_policy
-        task: Deferred[Any] = Deferred(journal, f"activity '{name}'", origin)
-        if journal.in_turn or self._may_ask():
-            journal.call(
-                ActivityCall(
-                    task,
-                    name,
-                    version=version,
-                    input=journal.converter.dumps(
-                        input, expected, where=f"input of activity '{name}'"
-                    ),
-                    declared=return_type,
-                    policy=retry_policy,
-                    tags=tags,
-                )
-            )
+        what = f"activity '{name}'"
+        if not (journal.in_turn or self._may_ask()):
+            return Deferred(journal, what, origin)
+        text = journal.converter.dumps(input, expected, where=f"input of {what}")
+        task: Deferred[Any] = Deferred(journal, what, origin)
+        journal.call(ActivityCall(task, name, version, text, return_type, retry_policy, tags))
         return task
 
     def create_timer(self, fire_at: datetime | timedelta | float) -> CancellableTask[None]:
@@ -252,7 +243,14 @@ class OrchestrationContext:
             fire_at: When, as an aware ``datetime``, or how long from now, as a ``timedelta`` or in
                 seconds.  What lies in the past fires at once.
         """
-        return self._timer(fire_at, call_site())
+        origin = call_site()
+        journal = self._journal
+        if not self._may_ask():
+            return CancellableDeferred(journal, "a timer", origin)
+        at = self._time_of(fire_at)
+        task: CancellableDeferred[None] = CancellableDeferred(journal, "a timer", origin)
+        journal.set_timer(Timer(at, partial(task.settle, None), origin, "a timer"))
+        return task
 
     @overload
     def wait_for_external_event(
@@ -277,20 +275,17 @@ class OrchestrationContext:
         """
         origin = call_site()
         journal = self._journal
-        task: CancellableDeferred[Any] = CancellableDeferred(journal, f"event '{name}'", origin)
-        if self._may_ask():
-            journal.wait_for_event(EventWait(task, name, data_type))
-            if timeout is not None and not task.is_complete:
-                patience = timeout if isinstance(timeout, timedelta) else f"{timeout:g} s"
-                error = TimeoutError(f"No event '{name}' arrived within {patience}.")
-                journal.set_timer(
-                    Timer(
-                        self._time_of(timeout),
-                        partial(task.fail, error),
-                        origin=origin,
-                        purpose=f"the timeout of event '{name}'",
-                    )
-                )
+        what = f"event '{name}'"
+        if not self._may_ask():
+            return CancellableDeferred(journal, what, origin)
+        ends_at = None if timeout is None else self._time_of(timeout)
+        task: CancellableDeferred[Any] = CancellableDeferred(journal, what, origin)
+        journal.wait_for_event(EventWait(task, name, data_type))
+        if ends_at is not None and not task.is_complete:
+            patience = timeout if isinstance(timeout, timedelta) else f"{timeout:g} s"
+            error = TimeoutError(f"No {what} arrived within {patience}.")
+            fail = partial(task.fail, error)
+            journal.set_timer(Timer(ends_at, fail, origin, f"the timeout of {what}"))
         return task
 
     def set_custom_status(self, status: Any) -> None:
@@ -317,22 +312,6 @@ class OrchestrationContext:
     ) -> logging.LoggerAdapter[logging.Logger]:
         """Wrap a logger so that it logs nothing while the code is replaying."""
         return ReplaySafeLogger(logger, self._journal)
-
-    def _timer(
-        self, fire_at: datetime | timedelta | float, origin: Origin
-    ) -> CancellableTask[None]:
-        journal = self._journal
-        task: CancellableDeferred[None] = CancellableDeferred(journal, "a timer", origin)
-        if self._may_ask():
-            journal.set_timer(
-                Timer(
-                    self._time_of(fire_at),
-                    partial(task.settle, None),
-                    origin=origin,
-                    purpose="a timer",
-                )
-            )
-        return task
 
     def _time_of(self, time: datetime | timedelta | float) -> int:
         """Return a time, or the end of a duration that begins now, in microseconds."""

@@ -149,8 +149,8 @@ def _task_failed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
         Timer(
             journal.now + micros_of_timedelta(delay),
             partial(journal.call_again, call),
-            origin=call.origin,
-            purpose=f"the retry timer of activity '{call.name}'",
+            call.origin,
+            f"the retry timer of activity '{call.name}'",
         )
     )
     return None

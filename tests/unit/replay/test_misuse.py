@@ -404,6 +404,23 @@ def test_tasks_that_were_used_in_other_ways_are_not_warned_about(
     assert warnings_of(caplog) == []
 
 
+def test_calls_that_were_refused_are_not_warned_about(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+):
+    def order(ctx: OrchestrationContext) -> Any:
+        for refused in (
+            lambda: ctx.call_activity(hello, input=5),  # type: ignore[arg-type] # the mistake
+            lambda: ctx.create_timer(float("nan")),
+            lambda: ctx.wait_for_external_event("go", timeout=float("nan")),
+        ):
+            with contextlib.suppress(ValueError):
+                refused()
+        yield when_all([])
+
+    assert described(bench.run(order, started())) == ["completed"]
+    assert warnings_of(caplog) == []
+
+
 def test_a_failed_orchestration_is_not_warned_about(bench: Bench, caplog: pytest.LogCaptureFixture):
     def order(ctx: OrchestrationContext) -> Any:
         ctx.call_activity(ping)
