@@ -56,18 +56,17 @@ class Origin:
         if module is None or self.file is None:
             return
         name = module.__name__
-        variable = next(
-            (
-                variable
-                for variable, value in vars(module).items()
-                if type(value) is type(app) and value.name == app.name
-            ),
-            "app",
-        )
+        twins = [
+            variable
+            for variable, value in vars(module).items()
+            if type(value) is type(app) and value.name == app.name
+        ]
+        if not twins:
+            return  # it makes its app only where it runs as the program
         raise SetupError(
             f"{self.file.name} runs as the program and was also imported, as '{name}'. That made "
             f"two apps named '{app.name}', and functions registered with the other one are "
-            f"unknown here. Start it with `python -m durableflow run {name}:{variable}`."
+            f"unknown here. Start it with `python -m durableflow run {name}:{twins[0]}`."
         )
 
     def _second_module(self) -> ModuleType | None:

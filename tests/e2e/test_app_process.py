@@ -269,6 +269,25 @@ def test_a_program_that_is_also_imported_is_refused_with_the_way_to_start_it(ord
     assert not (orders.folder / "orders.db").exists()
 
 
+def test_a_program_that_is_also_imported_but_makes_one_app_runs(workshop: Workshop):
+    workshop.write("helper.py", "import main\n")
+    workshop.write(
+        "main.py",
+        """
+        from durableflow import App
+
+        import helper
+
+        if __name__ == "__main__":
+            App("single").run()
+        """,
+    )
+
+    worker = workshop.start("main.py")
+
+    worker.wait_for("serves app 'single'")
+
+
 def test_the_advised_start_works_with_the_handlers(orders: Workshop):
     orders.write("handlers.py", "from orders import app\n\n@app.activity\ndef ship(): ...\n")
     orders.write(
