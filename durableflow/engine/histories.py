@@ -63,7 +63,8 @@ class Histories:
         barrier = self._committer.barrier(resident)
         if barrier is not None:
             await barrier
-        key, chunks = resident.instance.key, []
+        key = resident.instance.key
+        chunks: list[bytes] = []
         while True:
             more = await self._jobs.submit(self._reader.history, key, len(chunks), _CHUNKS_PER_READ)
             chunks += more

@@ -123,7 +123,9 @@ class Incarnation:
         self.delivery.unpause()
 
     def _build(self, found: list[Suspect], next_key: Callable[[], int], *, unclean: bool) -> None:
-        self.working_set = WorkingSet(self._reading, self.reader)
+        self.working_set = WorkingSet(
+            self._reading, self.reader, barrier=lambda resident: self.committer.barrier(resident)
+        )
         self.committer = Committer(
             self._writing,
             self.store,

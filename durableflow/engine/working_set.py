@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from durableflow.engine.jobs import JobThread
@@ -19,26 +20,36 @@ IDLE_BYTES: Final = 16 * 1024 * 1024
 class WorkingSet:
     """Residents by instance id and by key.  Two loads of one id share one future."""
 
-    def __init__(self, jobs: JobThread, reader: Reader) -> None:
+    def __init__(
+        self,
+        jobs: JobThread,
+        reader: Reader,
+        *,
+        barrier: Callable[[Resident], asyncio.Future[None] | None],
+    ) -> None:
+        """Make an empty one.
+
+        Args:
+            barrier: See ``Committer.barrier``.
+        """
         self._jobs = jobs
         self._reader = reader
+        self._barrier = barrier
         self._by_id: dict[str, Resident] = {}
         self._by_key: dict[int, Resident] = {}
         self._loading: dict[str, asyncio.Future[list[Instance]]] = {}
         self._loads = 0
+        self._removed: set[int] = set()
         self._idle: dict[Resident, int] = {}
         self._idle_bytes = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def get(self, instance_id: str) -> Resident | None:
-        """The resident with this id, if it is in memory."""
-        return self._by_id.get(instance_id)
-
     def by_key(self, key: int) -> Resident | None:
-        """The resident with this key, if it is in memory."""
-        return self._by_key.get(key)
+        """The resident with this key, if it is in memory and not being removed."""
+        resident = self._by_key.get(key)
+        return None if resident is None or resident.gone else resident
 
     def add(self, instance: Instance) -> Resident:
         """Take a new instance in; it hides an older execution of the same id."""
@@ -50,38 +61,42 @@ class WorkingSet:
         return resident
 
     async def load(self, instance_id: str) -> Resident | None:
-        """The resident with this id, from memory or disk; None if there is none."""
+        """The resident with this id, from memory or disk; None if there is none.
+
+        What is being removed is still there: the answer waits until its removal is committed.
+        Whatever this returns stays in memory until the caller waits for something else.
+        """
         resident = self._by_id.get(instance_id)
-        if resident is not None:
+        if resident is not None and not resident.gone:
             return resident
-        found = self._loading.get(instance_id)
-        if found is None:
-            self._loads += 1
-            found = self._jobs.submit(self._reader.by_ids, [instance_id])
-            self._loading[instance_id] = found
-            found.add_done_callback(lambda _: self._loaded(instance_id))
-        for instance in await asyncio.shield(found):
-            self._admit(instance)
-        return self._by_id.get(instance_id)
+        with self._loading_now():
+            while True:
+                resident = self._by_id.get(instance_id)
+                if resident is None:
+                    await asyncio.shield(self._read(instance_id))
+                    resident = self._by_id.get(instance_id)
+                if resident is None or not resident.gone:
+                    return resident
+                removal = self._barrier(resident)
+                if removal is not None:
+                    await removal
 
     async def load_keys(self, keys: Sequence[int]) -> list[Resident]:
         """The residents with these keys, from memory or disk; absent ones are left out."""
         missing = [key for key in keys if key not in self._by_key]
         if missing:
-            self._loads += 1
-            try:
+            with self._loading_now():
                 for instance in await self._jobs.submit(self._reader.by_keys, missing):
                     self._admit(instance)
-            finally:
-                self._loads -= 1
         return [self._by_key[key] for key in dict.fromkeys(keys) if key in self._by_key]
 
     def settle(self, resident: Resident) -> None:
         """Look whether an instance is idle now, and let the longest idle ones go."""
-        if resident.gone:
-            self._forget(resident)
-            return
         self._wake(resident)
+        if resident.gone:
+            if not (resident.pending or resident.committing):
+                self._forget(resident)
+            return
         if not resident.is_idle:
             return
         size = resident.instance.size_bytes
@@ -109,11 +124,41 @@ class WorkingSet:
         self._by_key.pop(instance.key, None)
         if self._by_id.get(instance.instance_id) is resident:
             del self._by_id[instance.instance_id]
+        if resident.gone and self._loads:
+            self._removed.add(instance.key)  # a load under way may have seen it still
 
-    def _loaded(self, instance_id: str) -> None:
-        self._loads -= 1
+    def _read(self, instance_id: str) -> asyncio.Future[list[Instance]]:
+        found = self._loading.get(instance_id)
+        if found is None:
+            found = self._jobs.submit(self._reader.by_ids, [instance_id])
+            self._loading[instance_id] = found
+            self._loads += 1
+            # Its first callback: it is admitted once, before anybody who waits for it goes on.
+            found.add_done_callback(lambda future: self._loaded(instance_id, future))
+        return found
+
+    def _loaded(self, instance_id: str, future: asyncio.Future[list[Instance]]) -> None:
         del self._loading[instance_id]
+        if not future.cancelled() and future.exception() is None:
+            for instance in future.result():
+                self._admit(instance)
+        self._load_ended()
+
+    @contextmanager
+    def _loading_now(self) -> Iterator[None]:
+        """Let nothing leave memory that a load under way has read, or is about to return."""
+        self._loads += 1
+        try:
+            yield
+        finally:
+            self._load_ended()
+
+    def _load_ended(self) -> None:
+        self._loads -= 1
+        if not self._loads:
+            self._removed.clear()
 
     def _admit(self, instance: Instance) -> None:
-        if instance.key not in self._by_key and instance.instance_id not in self._by_id:
+        known = instance.key in self._by_key or instance.instance_id in self._by_id
+        if not known and instance.key not in self._removed:
             self.settle(self.add(instance))
