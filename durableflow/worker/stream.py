@@ -18,7 +18,12 @@ from random import SystemRandom
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import CallError, OperationalError
+from durableflow.errors import (
+    CallError,
+    OperationalError,
+    StorageTooNewError,
+    StorageUnusableError,
+)
 from durableflow.hub.port import TaskHub, WorkItemStream
 from durableflow.protocol.metadata import Metadata
 from durableflow.worker.backoff import Backoff
@@ -38,6 +43,8 @@ class WorkItemLoop:
         request: Makes a GetWorkItems request; asked before each connection.
         on_item: Called for each work item; must not block.
         on_lost: Called when a stream has ended, for whatever reason.
+        on_unusable: Called with the reason when the task hub will not be of use to this process
+            again; nothing is tried after that.
         silence_seconds: How long a stream may be silent once its engine has sent a ping.  An engine
             that never pings is never suspected: it may just have nothing to do.
     """
@@ -50,6 +57,7 @@ class WorkItemLoop:
         metadata: Metadata,
         on_item: Callable[[pb.WorkItem], None],
         on_lost: Callable[[], None],
+        on_unusable: Callable[[str], None],
         silence_seconds: float = SILENCE_SECONDS,
         backoff: Backoff = _BACKOFF,
     ) -> None:
@@ -58,6 +66,7 @@ class WorkItemLoop:
         self._metadata = metadata
         self._on_item = on_item
         self._on_lost = on_lost
+        self._on_unusable = on_unusable
         self._silence_seconds = silence_seconds
         self._backoff = backoff
         self._jitter = SystemRandom().random
@@ -116,6 +125,10 @@ class WorkItemLoop:
         try:
             await self._hub.hello(timeout=HELLO_SECONDS)
             await self._serve()
+        except (StorageUnusableError, StorageTooNewError) as error:
+            self._stopped.set()
+            self._on_unusable(str(error))
+            return str(error)
         except CallError as error:
             return f"{error.status.name} {error}"
         except (OperationalError, OSError) as error:

@@ -101,6 +101,7 @@ class Worker:
             metadata=SESSIONS_METADATA,
             on_item=self._dispatch,
             on_lost=self._orchestrations.drop_sessions,
+            on_unusable=self._fail,
         )
 
     @property

@@ -160,6 +160,17 @@ def test_a_worker_that_cannot_go_on_ends_its_process_with_the_reason(workshop: W
     assert "OperationalError: The worker of app 'main' gave up" in output
 
 
+def test_a_worker_whose_file_is_taken_away_ends_and_says_so(orders: Workshop):
+    worker = orders.start("-m", "durableflow", "run", "orders:app")
+    worker.wait_for(READY)
+
+    (orders.folder / "orders.db").rename(orders.folder / "elsewhere.db")
+
+    assert worker.end() == 1
+    assert "was moved, deleted or replaced" in worker.output
+    assert "Traceback" not in worker.output
+
+
 def test_a_killed_worker_is_replaced_and_its_client_need_not_notice(orders: Workshop):
     worker = orders.start("orders.py")
     worker.wait_for(READY)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import CallError
+from durableflow.errors import CallError, OperationalError
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.status import Status
 
@@ -17,7 +17,7 @@ class ScriptedStream:
     def __init__(self, changed: asyncio.Event) -> None:
         self.cancelled = False
         self._changed = changed
-        self._items: deque[pb.WorkItem | CallError] = deque()
+        self._items: deque[pb.WorkItem | OperationalError] = deque()
         self._news = asyncio.Event()
 
     def push(self, item: pb.WorkItem) -> None:
@@ -25,7 +25,10 @@ class ScriptedStream:
         self._news.set()
 
     def fail(self, status: Status) -> None:
-        self._items.append(CallError(status, "the stream broke"))
+        self.fail_with(CallError(status, "the stream broke"))
+
+    def fail_with(self, error: OperationalError) -> None:
+        self._items.append(error)
         self._news.set()
 
     def cancel(self) -> None:
@@ -43,7 +46,7 @@ class ScriptedStream:
             self._news.clear()
             await self._news.wait()
         item = self._items.popleft()
-        if isinstance(item, CallError):
+        if isinstance(item, OperationalError):
             raise item
         return item
 

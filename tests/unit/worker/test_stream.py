@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.errors import StorageUnusableError
 from durableflow.protocol.status import Status
 from durableflow.worker.backoff import Backoff
 from durableflow.worker.stream import WorkItemLoop
@@ -18,6 +19,7 @@ class Bench:
     def __init__(self, *, silence_seconds: float = 60, first_seconds: float = 0.0) -> None:
         self.hub = ScriptedHub()
         self.lost = 0
+        self.unusable: list[str] = []
         self.lost_one = asyncio.Event()
         self.received: asyncio.Queue[pb.WorkItem] = asyncio.Queue()
         self.loop = WorkItemLoop(
@@ -26,6 +28,7 @@ class Bench:
             metadata=(("name", "value"),),
             on_item=self.receive,
             on_lost=self.lose,
+            on_unusable=self.unusable.append,
             silence_seconds=silence_seconds,
             backoff=Backoff(first_seconds=first_seconds, limit_seconds=first_seconds),
         )
@@ -52,6 +55,18 @@ async def bench() -> AsyncIterator[Bench]:
     made = Bench()
     yield made
     await made.loop.stop()
+
+
+async def test_a_hub_that_will_never_be_usable_again_is_given_up(bench: Bench) -> None:
+    bench.loop.start()
+    await bench.streams(1)
+
+    bench.hub.streams[0].fail_with(StorageUnusableError("the file was replaced"))
+    await bench.lost_one.wait()
+    await bench.loop.stop()
+
+    assert bench.unusable == ["the file was replaced"]
+    assert len(bench.hub.streams) == 1
 
 
 async def test_items_are_handed_out_in_order(bench: Bench) -> None:
