@@ -187,7 +187,7 @@ class Owner:
 
     async def _watch_files(self, database: FileIdentity | None) -> None:
         # Nothing in the standard library tells of a file that was replaced.
-        while identity_of(self._database) == database and self._lock.is_in_place:  # noqa: ASYNC110
+        while identity_of(self._database) == database and self._lock.is_in_place:  # noqa: ASYNC110 -- see above
             await asyncio.sleep(WATCH_SECONDS)
         error = StorageUnusableError(
             f"{self._database} or its lock file was moved, deleted or replaced while it was in "
