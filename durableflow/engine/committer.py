@@ -59,7 +59,7 @@ class Committer:
         self._scheduled = False
         self._sweep: asyncio.TimerHandle | None = None
         self._flushes: list[asyncio.Future[None]] = []
-        self._stopped = False
+        self._stopped: Exception | None = None
 
     def writes(self, resident: Resident, *, delay: float = 0.0) -> Writes:
         """The writes to add to for this instance, due within ``delay`` seconds."""
@@ -100,7 +100,10 @@ class Committer:
             writes.due = 0.0
             self._kick()
         future: asyncio.Future[None] = self._loop.create_future()
-        writes.waiters.append(future)
+        if self._stopped is None:
+            writes.waiters.append(future)
+        else:
+            _fail(future, self._stopped)
         return future
 
     async def flush(self) -> None:
@@ -118,7 +121,7 @@ class Committer:
 
         The waiters get ``error``.  Nothing can be added afterwards.
         """
-        self._stopped = True
+        self._stopped = error
         if self._sweep is not None:
             self._sweep.cancel()
         writes = [*self._pending.values(), *(w for _, w in self._committing)]
@@ -126,8 +129,7 @@ class Committer:
         self._committing.clear()
         for future in [f for w in writes for f in w.waiters] + self._flushes:
             if not future.done():
-                future.set_exception(error)
-                future.exception()  # a caller that left must not make asyncio complain
+                _fail(future, error)
 
     def _kick(self) -> None:
         if not (self._busy or self._scheduled or self._stopped):
@@ -196,6 +198,11 @@ class Committer:
         flushes, self._flushes = self._flushes, []
         for flush in flushes:
             flush.set_result(None)
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    future.set_exception(error)
+    future.exception()  # a caller that left must not make asyncio complain
 
 
 def _collect(batch: Batch, resident: Resident, writes: Writes) -> None:

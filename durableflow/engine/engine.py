@@ -60,17 +60,17 @@ class Engine:
     @property
     def hub_id(self) -> str:
         """What identifies this hub, wherever its file lies."""
-        return self._live().hub_id
+        return self._opened().hub_id
 
     @property
     def incarnation(self) -> str:
         """Changes whenever the file was read anew."""
-        return self._live().name
+        return self._opened().name
 
     @property
     def has_served_worker(self) -> bool:
         """A worker was connected to this hub at some time."""
-        return self._live().has_served_worker
+        return self._opened().has_served_worker
 
     async def open(self) -> None:
         """Open or create the file and go on where it stands.
@@ -87,6 +87,7 @@ class Engine:
         except BaseException:
             await self._stop_threads()
             raise
+        self._current.start()
 
     async def close(self) -> None:
         """Commit everything and let go of the file.  Idempotent."""
@@ -96,10 +97,11 @@ class Engine:
             await asyncio.gather(self._recovery, return_exceptions=True)
         if current is None:
             return
-        try:
-            await current.close()
-        except StorageError:
-            log.exception("The task hub could not note its clean end; nothing is lost.")
+        if current.stopped is None:
+            try:
+                await current.close()
+            except StorageError:
+                log.exception("The task hub could not note its clean end; nothing is lost.")
         await self._release(current)
         await self._stop_threads()
 
@@ -171,8 +173,11 @@ class Engine:
         self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
     ) -> AsyncIterator[pb.HistoryChunk]:
         """See ``Instances.history``."""
-        async for chunk in self._live().instances.history(request):
-            yield chunk
+        try:
+            async for chunk in self._live().instances.history(request):
+                yield chunk
+        except StorageError as error:
+            raise _call_error(error) from error
 
     def get_work_items(self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()) -> Stream:
         """A stream of work items; it begins when it is first read."""
@@ -207,13 +212,22 @@ class Engine:
         await self._writable().activities.abandon(request.completionToken)
         return pb.AbandonActivityTaskResponse()
 
-    def _live(self) -> Incarnation:
+    def _opened(self) -> Incarnation:
         if self._current is None:
             raise CallError(Status.UNAVAILABLE, f"The engine on {self.description} is not open.")
         return self._current
 
+    def _live(self) -> Incarnation:
+        current = self._opened()
+        if current.stopped is not None:
+            raise CallError(
+                Status.UNAVAILABLE,
+                f"The engine on {self.description} reads its file again after a write that failed.",
+            )
+        return current
+
     def _writable(self) -> Incarnation:
-        live = self._live()
+        live = self._opened()
         if self._trouble is not None:
             raise _call_error(self._trouble)
         return live
@@ -243,7 +257,7 @@ class Engine:
             self._recovery = asyncio.get_running_loop().create_task(self._recover(current))
 
     async def _recover(self, old: Incarnation) -> None:
-        """Read the file anew; take writes again once one succeeds."""
+        """Read the file anew and answer reads; take writes again once one succeeds."""
         await self._release(old)
         while True:
             try:
@@ -252,14 +266,13 @@ class Engine:
             except StorageError as error:
                 log.warning("The task hub cannot be read again yet. %s", error)
                 await asyncio.sleep(PROBE_SECONDS)
-        current.pause()
         self._current = current
         while True:
             if await self._probe(current):
                 break
             await asyncio.sleep(PROBE_SECONDS)
         self._trouble = None
-        current.unpause()
+        current.start()
         log.info("The task hub takes writes again.")
 
     async def _probe(self, current: Incarnation) -> bool:
@@ -291,11 +304,11 @@ def _call_error(error: StorageError) -> CallError:
 
 
 async def _within(timeout: float | None, call: Awaitable[T]) -> T:
-    if timeout is None:
-        return await call
     try:
         async with asyncio.timeout(timeout):
             return await call
+    except StorageError as error:
+        raise _call_error(error) from error
     except TimeoutError:
         raise CallError(
             Status.DEADLINE_EXCEEDED, f"Not done within the caller's {timeout:g} s."

@@ -59,6 +59,7 @@ class Incarnation:
         self.name = new_incarnation()
         self.hub_id = ""
         self.has_served_worker = False
+        self.stopped: CallError | None = None
         self.store = store
         self.reader = reader
         self._loop = asyncio.get_running_loop()
@@ -70,16 +71,19 @@ class Incarnation:
         self._firing: set[asyncio.Task[None]] = set()
 
     async def load(self) -> None:
-        """Read the file, and offer whatever was on its way."""
+        """Read the file; reads can be answered from now on.  Nothing is written."""
         meta = await self._reading.submit(self.reader.meta)
         found = await self._reading.submit(self.reader.suspects)
         keys = count(await self._reading.submit(self.reader.last_key) + 1)
         self._build(found, lambda: next(keys), unclean=meta.get("clean") == 0)
         self.hub_id = str(meta.get("hub_id") or new_id())
         self.has_served_worker = bool(meta.get("served"))
+        await self._restore()
+
+    def start(self) -> None:
+        """Begin to write, and to do by itself what is due.  Call once, after ``load``."""
         self.committer.put_meta("hub_id", self.hub_id)
         self.committer.put_meta("clean", 0)
-        await self._restore()
         self.suspects.start(Custody(self._core, self.turns, self.activities))
         self.timers.start()
         self._clock.on_jump(self._clock_jumped)
@@ -97,6 +101,7 @@ class Incarnation:
 
     def stop(self, error: CallError) -> None:
         """Void everything in memory; whoever waits or reads a stream gets ``error``."""
+        self.stopped = error
         self.timers.stop()
         self.suspects.stop()
         self.activities.stop()
@@ -113,14 +118,6 @@ class Incarnation:
             for waiter in resident.start_waiters + resident.completion_waiters:
                 if not waiter.done():
                     waiter.set_exception(error)
-
-    def pause(self) -> None:
-        """Give out no work, while the disk takes no writes."""
-        self.delivery.pause()
-
-    def unpause(self) -> None:
-        """Go on giving out work."""
-        self.delivery.unpause()
 
     def _build(self, found: list[Suspect], next_key: Callable[[], int], *, unclean: bool) -> None:
         self.working_set = WorkingSet(
@@ -181,6 +178,9 @@ class Incarnation:
                 self.turns.ready(resident)
 
     def _stream_opened(self, stream: Stream) -> None:
+        if self.stopped is not None:
+            stream.fail(self.stopped)
+            return
         if not self.has_served_worker:
             self.has_served_worker = True
             self.committer.put_meta("served", 1)

@@ -293,10 +293,10 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
             f"The task hub's file {path} is not writable by this user. Change its permissions, or "
             "give another file as the task hub."
         )
-    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if not ours and not empty:
+    if application != APPLICATION_ID and not (empty and application == version == 0):
         raise StorageUnusableError(
             f"{path} is a SQLite database of another program, not a durableflow task hub. Give "
             "another file as the task hub."

@@ -1,0 +1,190 @@
+"""Disks that are full, broken or read-only, and files that are not ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from durableflow.engine.engine import Engine
+from durableflow.errors import StorageTooNewError, StorageUnusableError
+from tests.engine.driver import PENDING, Client
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+def run(words: list[str], **environment: str) -> None:
+    """Run a scenario of ``trouble``; its complaint is the test's."""
+    outcome = subprocess.run(
+        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert outcome.returncode == 0, outcome.stderr
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A folder on which a program in a namespace of its own may mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        subprocess.run([*NAMESPACE, *mount], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+    return folder
+
+
+@pytest.fixture
+def failing_sync(tmp_path: Path) -> str:
+    """A library that makes fsync fail on demand."""
+    library = tmp_path / "failing_sync.so"
+    source = Path(__file__).parent / "failing_sync.c"
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler (cc) to make fsync fail with")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return str(library)
+
+
+@pytest.mark.e2e
+def test_a_full_disk_refuses_writes_by_name_and_loses_nothing(disk: Path) -> None:
+    run([*NAMESPACE, sys.executable, "-m", "tests.engine.trouble", "full", str(disk)])
+
+
+@pytest.mark.e2e
+def test_a_file_system_that_takes_no_writes_is_refused(disk: Path) -> None:
+    run([*NAMESPACE, sys.executable, "-m", "tests.engine.trouble", "read_only", str(disk)])
+
+
+@pytest.mark.e2e
+def test_a_failing_fsync_voids_what_it_did_not_keep_and_loses_nothing(
+    failing_sync: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    run(
+        [sys.executable, "-m", "tests.engine.trouble", "failing", str(folder)],
+        LD_PRELOAD=failing_sync,
+        SYNC_FAILS_WHILE=str(tmp_path / "switch"),
+    )
+
+
+async def refusal(file: Path) -> StorageUnusableError:
+    """Try to open a file, and return the error, which names it."""
+    engine = Engine(file)
+    with pytest.raises(StorageUnusableError) as refused:
+        await engine.open()
+    await engine.close()
+    assert str(file) in str(refused.value)
+    return refused.value
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(file: Path) -> None:
+    file.write_bytes(b"Dear diary, today I learned about durable execution. " * 100)
+    before = file.read_bytes()
+
+    await refusal(file)
+
+    assert file.read_bytes() == before
+
+
+async def test_the_database_of_another_program_is_refused_and_left_alone(file: Path) -> None:
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE instances (diary TEXT)")
+        other.execute("INSERT INTO instances VALUES ('dear')")
+    other.close()
+    before = file.read_bytes()
+
+    await refusal(file)
+
+    assert file.read_bytes() == before
+
+
+async def test_an_empty_database_of_another_application_is_refused(file: Path) -> None:
+    with sqlite3.connect(file) as other:
+        other.execute("PRAGMA application_id = 252006674")
+        other.execute("PRAGMA user_version = 1")
+    other.close()
+
+    await refusal(file)
+
+
+async def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Path) -> None:
+    engine = Engine(file)
+    await engine.open()
+    await Client(engine).start(id="a")
+    await engine.close()
+    with sqlite3.connect(file) as newer:
+        (version,) = newer.execute("PRAGMA user_version").fetchone()
+        newer.execute(f"PRAGMA user_version = {version + 1}")
+    newer.close()
+
+    engine = Engine(file)
+    with pytest.raises(StorageTooNewError, match=r"newer"):
+        await engine.open()
+    await engine.close()
+
+    with sqlite3.connect(file) as newer:
+        assert newer.execute("PRAGMA user_version").fetchone() == (version + 1,)
+        newer.execute(f"PRAGMA user_version = {version}")
+    newer.close()
+    engine = Engine(file)
+    await engine.open()
+    assert await Client(engine).status("a") == PENDING
+    await engine.close()
+
+
+async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    error = await refusal(tmp_path / "nowhere" / "hub.db")
+
+    assert "nowhere" in str(error)
+    assert not (tmp_path / "nowhere").exists()
+
+
+async def test_a_folder_in_place_of_the_file_is_refused(file: Path) -> None:
+    file.mkdir()
+
+    await refusal(file)
+
+
+async def test_an_empty_file_becomes_a_hub(file: Path) -> None:
+    file.touch()
+    engine = Engine(file)
+
+    await engine.open()
+
+    await Client(engine).start(id="a")
+    await engine.close()
+
+
+async def test_the_files_are_for_their_owner_only(file: Path) -> None:
+    engine = Engine(file)
+    await engine.open()
+    await Client(engine).start(id="a")
+
+    modes = {part.name: oct(part.stat().st_mode & 0o777) for part in file.parent.glob("hub.db*")}
+
+    assert "hub.db-wal" in modes
+    assert set(modes.values()) == {"0o600"}
+    await engine.close()
+
+
+async def test_after_a_refusal_the_same_engine_opens_once_the_file_is_put_right(
+    file: Path,
+) -> None:
+    file.write_bytes(b"Dear diary. " * 1000)
+    engine = Engine(file)
+    with pytest.raises(StorageUnusableError):
+        await engine.open()
+    file.unlink()
+
+    await engine.open()
+
+    await Client(engine).start(id="a")
+    await engine.close()
