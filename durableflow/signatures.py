@@ -327,7 +327,9 @@ def _takes_context(hints: Sequence[Any], role: Role, where: str) -> bool:
         return True
     if role == "activity" and len(hints) == 1:
         return False
-    if isinstance(first, type) and first is not object and Protocol not in first.__mro__:
+    # Any is a class since Python 3.11.
+    is_open = first in (Any, object)
+    if isinstance(first, type) and not is_open and Protocol not in first.__mro__:
         raise RegistrationError(
             f"{where} takes '{first.__name__}' as its first of several parameters, where an "
             f"{role} receives its context. Put `ctx: {own}` first; if there are several inputs, "
@@ -338,7 +340,7 @@ def _takes_context(hints: Sequence[Any], role: Role, where: str) -> bool:
 
 def _class_names(hint: Any) -> set[str]:
     if isinstance(hint, _Unresolved):
-        return {hint.text.rpartition(".")[2]}
+        return {hint.text.strip("'\"").rpartition(".")[2]}
     return {base.__name__ for base in hint.__mro__} if isinstance(hint, type) else set()
 
 

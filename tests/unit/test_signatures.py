@@ -105,6 +105,18 @@ def test_an_orchestrator_without_a_context_is_refused():
     assert "takes its context first" in refusal(orchestrator, order)
 
 
+def test_a_context_annotated_with_any_is_accepted():
+    # From Python 3.11 on, Any is a class.
+    def order(ctx: Any, order: Order) -> str: ...
+    def alone(ctx: Any) -> str: ...
+    def charge(ctx: Any, order: Order) -> str: ...
+
+    assert orchestrator(order).input.type is Order
+    assert orchestrator(alone).input is None
+    assert activity(charge).takes_context
+    assert activity(charge).input.type is Order
+
+
 def test_an_orchestrator_whose_context_comes_second_is_refused():
     def order(order: Order, ctx: OrchestrationContext): ...
 
@@ -392,11 +404,14 @@ def test_names_that_never_exist_are_all_reported_at_the_start():
 
 def test_the_annotation_of_the_context_need_not_exist():
     def charge(ctx: elsewhere.ActivityContext): ...  # noqa: F821
+    def refund(ctx: "elsewhere.ActivityContext"): ...  # noqa: F821, UP037 # quoted twice over
     def order(ctx: alias, n: int): ...  # noqa: F821
+    def quoted(ctx: "elsewhere.OrchestrationContext", n: int): ...  # noqa: F821, UP037
 
     registry = Registry()
-    definition = registry.add_activity(charge)
+    definitions = [registry.add_activity(charge), registry.add_activity(refund)]
     registry.add_orchestrator(order)
+    registry.add_orchestrator(quoted)
     registry.freeze()
 
-    assert definition.takes_context
+    assert all(definition.takes_context for definition in definitions)
