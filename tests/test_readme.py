@@ -47,8 +47,8 @@ class Reader:
     def command(self, line: str) -> None:
         self.printed = ""
         words = shlex.split(line.removesuffix("&"))
-        if words[0] == "pip":
-            return  # tests/packaging installs
+        if words[0] in {"pip", "make", ".venv/bin/python"}:
+            return  # what a page says about this repository, not about the reader's folder
         if words[0] == "kill":
             self.background[-1].kill()
             return

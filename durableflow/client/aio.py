@@ -40,8 +40,12 @@ class AsyncClient(Face):
     """
 
     async def __aenter__(self) -> Self:
-        self._check()
-        await await_on(self._core.loop, self._core.open())
+        try:
+            self._check()
+            await await_on(self._core.loop, self._core.open())
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_exc_info: object) -> None:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from durableflow.client.core import ClientCore
 from durableflow.client.operations import Operations
 from durableflow.errors import OrchestratorError, UsageError
 from durableflow.hub.turns import in_turn
+
+
+@contextmanager
+def undone_on_failure(undo: Callable[[], None]) -> Iterator[None]:
+    """Call ``undo`` if the block fails."""
+    try:
+        yield
+    except BaseException:
+        undo()
+        raise
 
 
 class Face:

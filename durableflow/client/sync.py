@@ -7,7 +7,7 @@ import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any, Self, TypeVar, Unpack, cast, overload
 
-from durableflow.client.face import Face
+from durableflow.client.face import Face, undone_on_failure
 from durableflow.client.history import HistoryEvent
 from durableflow.client.models import (
     InstanceId,
@@ -45,8 +45,9 @@ class Client(Face):
     """
 
     def __enter__(self) -> Self:
-        self._check()
-        self._core.loop.run(self._core.open())
+        with undone_on_failure(self.close):
+            self._check()
+            self._core.loop.run(self._core.open())
         return self
 
     def __exit__(self, *_exc_info: object) -> None:

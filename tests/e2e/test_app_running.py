@@ -378,6 +378,17 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path):
     assert file.read_bytes() == before
 
 
+def test_a_client_that_cannot_connect_leaves_nothing_running(tmp_path: Path):
+    (tmp_path / "greetings.db").write_text("no database " * 1000)
+    app = make_app(tmp_path)
+    before = set(threading.enumerate())
+
+    with pytest.raises(StorageUnusableError), app.client():
+        pass
+
+    assert set(threading.enumerate()) <= before
+
+
 def test_plugins_learn_that_a_worker_starts_and_stops(tmp_path: Path):
     events = []
 
