@@ -7,7 +7,8 @@ a wait                 issued again at the new owner, within the caller's deadli
 any other call         issued again likewise, for at most ``REPEAT_SECONDS``
 ``raise_event``        issued again only if it was certainly not carried out
 a history              issued again if no part of it has arrived
-a stream of items      ends with UNAVAILABLE; the worker opens it again
+a stream of items      begins again, once, if no item has arrived; else it ends with UNAVAILABLE
+                       and the worker opens another
 =====================  ==========================================================================
 
 ``start_instance`` sends an execution id of its own, so that ALREADY_EXISTS after a repetition can
@@ -277,6 +278,8 @@ class _FollowedStream:
         self._beginning: asyncio.Future[Link] | None = None
         self._link: Link | None = None
         self._stream: WorkItemStream | None = None
+        self._has_items = False
+        self._has_begun_again = False
         self._cancelled = False
 
     def __aiter__(self) -> _FollowedStream:
@@ -287,17 +290,15 @@ class _FollowedStream:
             raise StopAsyncIteration
         stream = self._stream or await self._begin()
         try:
-            return await anext(stream)
-        except StopAsyncIteration:
-            self._end()
-            if self._cancelled:
+            item = await self._next(stream)
+        except HubLostError:
+            # The link was broken before, and nobody had noticed yet.
+            if self._has_begun_again or self._has_items:
                 raise
-            raise self._hub.closed_error() from None
-        except CallError as error:
-            if isinstance(error, HubLostError) and self._link is not None:
-                self._hub.lost(self._link)
-            self._end()
-            raise
+            self._has_begun_again = True
+            item = await self._next(await self._begin())
+        self._has_items = True
+        return item
 
     def cancel(self) -> None:
         """See ``WorkItemStream``."""
@@ -311,6 +312,20 @@ class _FollowedStream:
         if self._stream is not None:
             self._stream.cancel()
         self._end()
+
+    async def _next(self, stream: WorkItemStream) -> pb.WorkItem:
+        try:
+            return await anext(stream)
+        except StopAsyncIteration:
+            self._end()
+            if self._cancelled:
+                raise
+            raise self._hub.closed_error() from None
+        except CallError as error:
+            if isinstance(error, HubLostError) and self._link is not None:
+                self._hub.lost(self._link)
+            self._end()
+            raise
 
     async def _begin(self) -> WorkItemStream:
         self._beginning = asyncio.ensure_future(self._hub.link(_Limit(None, None)))

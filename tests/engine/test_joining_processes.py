@@ -186,6 +186,7 @@ async def test_a_worker_takes_over_when_the_owner_leaves(
     hub = await opening(WORKER)
     await Client(hub).start(id="a")
     async with Worker(hub) as before:
+        await before.turn("a")
         await leave(owner)
         error = await before.lost()
 
@@ -195,6 +196,22 @@ async def test_a_worker_takes_over_when_the_owner_leaves(
 
     assert error is not None
     assert error.status is Status.UNAVAILABLE
+    assert owner_of(file).pid == os.getpid()
+
+
+async def test_a_stream_that_has_brought_nothing_yet_follows_the_owner(
+    file: Path, opening: OpenHub, processes: Processes
+) -> None:
+    owner = await processes("worker")
+    hub = await opening(WORKER)
+    await hub.hello()
+    owner.kill()
+
+    async with Worker(hub) as worker:
+        await Client(hub).start(id="a")
+        await (await worker.turn("a")).finish()
+        assert await Client(hub).completion("a") == COMPLETED
+
     assert owner_of(file).pid == os.getpid()
 
 
