@@ -124,6 +124,7 @@ class TaskFailedError(FailureError):
     def __init__(self, message: str, details: FailureDetails) -> None:
         super().__init__(message)
         self.details = details
+        details.annotate(self)
 
 
 class TaskCancelledError(FailureError):
@@ -144,6 +145,8 @@ class OrchestrationFailedError(FailureError):
         super().__init__(message)
         self.instance_id = instance_id
         self.details = details
+        if details is not None:
+            details.annotate(self)
 
 
 class OrchestrationNotCompletedError(FailureError):

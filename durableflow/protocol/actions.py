@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.protocol.failures import FailureDetails, to_message
@@ -32,6 +32,29 @@ def schedule_task(
     return action
 
 
+def create_sub_orchestration(
+    action_id: int,
+    name: str,
+    instance_id: str,
+    *,
+    version: str | None = None,
+    input: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> pb.OrchestratorAction:
+    """Ask for a child; confirmed by ``subOrchestrationInstanceCreated``."""
+    action = pb.OrchestratorAction(id=action_id)
+    child = action.createSubOrchestration
+    child.name = name
+    child.instanceId = instance_id
+    if version is not None:
+        child.version.value = version
+    if input is not None:
+        child.input.value = input
+    if tags:
+        child.tags.update(tags)
+    return action
+
+
 def create_timer(action_id: int, fire_at_micros: int) -> pb.OrchestratorAction:
     """Ask for a timer; confirmed by ``timerCreated``.
 
@@ -39,6 +62,19 @@ def create_timer(action_id: int, fire_at_micros: int) -> pb.OrchestratorAction:
     """
     action = pb.OrchestratorAction(id=action_id)
     set_micros(action.createTimer.fireAt, fire_at_micros)
+    return action
+
+
+def send_event(
+    action_id: int, instance_id: str, name: str, *, data: str | None = None
+) -> pb.OrchestratorAction:
+    """Raise an event in another instance; confirmed by ``eventSent``."""
+    action = pb.OrchestratorAction(id=action_id)
+    event = action.sendEvent
+    event.instance.instanceId = instance_id
+    event.name = name
+    if data is not None:
+        event.data.value = data
     return action
 
 
@@ -57,4 +93,27 @@ def complete_orchestration(
         complete.result.value = result
     if failure is not None:
         complete.failureDetails.CopyFrom(to_message(failure))
+    return action
+
+
+def continue_as_new(
+    action_id: int,
+    input: str | None,
+    *,
+    version: str | None = None,
+    carryover: Iterable[pb.HistoryEvent] = (),
+) -> pb.OrchestratorAction:
+    """End this execution, and start the next one of the same instance.
+
+    Args:
+        version: What the next execution runs; None keeps the version.
+        carryover: Events that the next execution still has to see, in order.
+    """
+    action = complete_orchestration(
+        action_id, pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW, result=input
+    )
+    complete = action.completeOrchestration
+    if version is not None:
+        complete.newVersion.value = version
+    complete.carryoverEvents.extend(carryover)
     return action
