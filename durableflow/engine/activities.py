@@ -13,10 +13,11 @@ from durableflow.engine import transitions
 from durableflow.engine.committer import PAIRING, RECORDING
 from durableflow.engine.core import Core
 from durableflow.engine.filters import QueueKey
+from durableflow.engine.outcome import Outcome
 from durableflow.engine.resident import Resident
+from durableflow.engine.state import CONTINUED_AS_NEW, Instance, key_of
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
-from durableflow.engine.transitions import Outcome
 from durableflow.engine.turns import Turns, backoff_seconds
 
 # A worker that comes back within this many seconds keeps its activities.
@@ -65,6 +66,7 @@ class Activities:
         self._loop = asyncio.get_running_loop()
         self._clock = core.clock
         self._committer = core.committer
+        self._working_set = core.working_set
         self._delivery = core.delivery
         self._reading = core.reading
         self._reader = core.reader
@@ -91,8 +93,12 @@ class Activities:
                 request = activity.item.activityRequest
                 self._add(resident, activity.row, request, activity.item)
 
-    def restore(self, resident: Resident, row: int, request: pb.ActivityRequest) -> None:
-        """Offer an activity that was outstanding when the file was last closed."""
+    def restore(self, row: int, request: pb.ActivityRequest) -> None:
+        """Offer an activity that was outstanding when the file was last closed.
+
+        The execution that asked for it may be gone, continued as new; the activity still runs.
+        """
+        resident = self._working_set.by_key(key_of(row)) or _retired(row, request)
         self._add(resident, row, request, None)
 
     def offer(self, work: ActivityWork) -> None:
@@ -110,7 +116,7 @@ class Activities:
         writes = self._committer.writes(resident, delay=PAIRING if held else 0.0)
         self._end(work)
         writes.activities_gone.append(work.row)
-        if not resident.instance.is_terminal:
+        if not (resident.gone or resident.instance.is_terminal):
             event = transitions.task_result(work.task_id, response, self._clock.now())
             turns.add_message(resident, event, delay=PAIRING if held else 0.0)
         barrier = self._committer.barrier(resident, hurry=False)
@@ -129,7 +135,8 @@ class Activities:
         self._delivery.pull(stream)
 
     def drop(self, resident: Resident) -> None:
-        """Forget every outstanding activity of an instance that ended."""
+        """Forget every outstanding activity of an instance that ended, and what they did."""
+        self._suspects.forget([-resident.instance.key, *resident.instance.activities])
         for row in list(resident.instance.activities):
             work = self._by_row.get(row)
             if work is None:
@@ -153,6 +160,8 @@ class Activities:
             if newer.worker_id == stream.worker_id:
                 self._adopt(newer, held)
                 return
+        for row in held:
+            self._suspects.worker_lost(row)
         self._orphans.setdefault(stream.worker_id, {}).update(held)
         self._loop.call_later(RECONNECT_GRACE, self._worker_gone, stream.worker_id, held)
 
@@ -161,6 +170,7 @@ class Activities:
             if not work.dropped and work.row in self._by_row:
                 work.stream = stream
                 stream.activities[work.row] = work
+                self._suspects.worker_back(work.row)
 
     def _add(
         self, resident: Resident, row: int, request: pb.ActivityRequest, item: pb.WorkItem | None
@@ -193,10 +203,10 @@ class Activities:
         if stream is None:
             return
         stream.activities.pop(work.row, None)
+        was_suspect = self._suspects.finished(work.row)
         writes = self._committer.writes(work.resident, delay=RECORDING)
-        if writes.dispatched.pop(work.row, None) is None:
+        if writes.dispatched.pop(work.row, None) is None or was_suspect:
             writes.returned.append(work.row)
-        self._suspects.finished(work.row)
 
     def _wake(self, work: ActivityWork) -> None:
         work.wake = None
@@ -249,3 +259,19 @@ class Activities:
     def _push(self, work: ActivityWork, stream: Stream, item: pb.WorkItem) -> None:
         item.completionToken = f"{work.row}.{work.resident.instance.execution_id}"
         stream.push(item)
+
+
+def _retired(row: int, request: pb.ActivityRequest) -> Resident:
+    """What stands for an execution that continued as new, while its activities still run."""
+    asked = request.orchestrationInstance
+    instance = Instance(
+        key=key_of(row),
+        instance_id=asked.instanceId,
+        execution_id=asked.executionId.value,
+        name="",
+        version=None,
+        input=None,
+        created=0,
+        status=CONTINUED_AS_NEW,
+    )
+    return Resident(instance, gone=True)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import define, field, frozen
 
 from durableflow.engine.rows import Row
 from durableflow.engine.state import Instance
+
+# How work that is out runs: with other work, with none, with other work after a while with none.
+BESIDE: Final = 0
+ALONE: Final = 1
+CLEARED: Final = 2
 
 
 @define(slots=True, eq=False)
@@ -16,12 +23,15 @@ class Batch:
         removed: Keys of instances that go with everything of theirs.
         dropped: Keys of instances whose outstanding activities and timers go.
         ended: Keys of instances whose timers go.
-        forget_dispatches: Nothing is out any more, as at a clean end.
+        retired: Keys of executions that go with everything but their outstanding activities.
+        forget_dispatches: Nothing is out any more, as at a clean end; what crashed as often as
+            this is remembered (None: everything is).
     """
 
     removed: list[int] = field(factory=list)
     dropped: list[int] = field(factory=list)
     ended: list[int] = field(factory=list)
+    retired: list[int] = field(factory=list)
     created: list[Row] = field(factory=list)
     changed: list[Row] = field(factory=list)
     chunks: list[tuple[int, bytes]] = field(factory=list)
@@ -34,7 +44,7 @@ class Batch:
     returned: list[tuple[int]] = field(factory=list)
     dispatched: list[tuple[int, int, int]] = field(factory=list)
     meta: list[tuple[str, object]] = field(factory=list)
-    forget_dispatches: bool = False
+    forget_dispatches: int | None = None
 
 
 @frozen
@@ -49,10 +59,15 @@ class TimerRow:
 
 @frozen
 class Suspect:
-    """Work that was out when the engine's process ended uncleanly."""
+    """Work that was out, or in quarantine, when the file was last closed.
+
+    Attributes:
+        alone: ``BESIDE``, ``ALONE`` or ``CLEARED``.
+        crashes: How often its process died while it ran alone, not counting the last time.
+    """
 
     item: int
-    alone: bool
+    alone: int
     crashes: int
 
 

@@ -67,7 +67,7 @@ class Committer:
         if writes is None:
             writes = resident.pending = Writes()
             self._pending[resident] = writes
-        if delay and not writes.linked:
+        if delay:
             due = self._loop.time() + delay
             if due < writes.due:
                 writes.due = due
@@ -213,6 +213,8 @@ def _collect(batch: Batch, resident: Resident, writes: Writes) -> None:
     if writes.removed:
         batch.removed.append(instance.key)
         return
+    if writes.retired:
+        batch.retired.append(instance.key)
     if writes.created:
         batch.created.append(created_row(instance))
     elif writes.changed:

@@ -9,7 +9,7 @@ from durableflow.engine.activities import Activities
 from durableflow.engine.core import Core
 from durableflow.engine.delivery import Work
 from durableflow.engine.resident import Resident
-from durableflow.engine.state import Parked, key_of
+from durableflow.engine.state import QUARANTINE, Parked
 from durableflow.engine.turns import Turns
 
 log = logging.getLogger(__name__)
@@ -33,16 +33,21 @@ class Custody:
             return None
         return self._turns.work(resident)
 
-    def release(self, item: int) -> None:
-        """Offer an item again in the ordinary way."""
+    def offer(self, item: int) -> None:
+        """Offer an item in the ordinary way."""
         resident = self._resident_of(item)
         work = self._activities.work(item)
         if work is not None:
             self._activities.offer(work)
         if resident is not None:
+            self._turns.ready(resident)
+
+    def release(self, item: int) -> None:
+        """Show that an item is not put aside any more."""
+        resident = self._resident_of(item)
+        if resident is not None:
             resident.instance.parked = None
             self._core.committer.writes(resident).changed = True
-            self._turns.ready(resident)
 
     def note(self, item: int, record: tuple[int, int] | None) -> asyncio.Future[None] | None:
         """Write an item's record, or remove it."""
@@ -51,6 +56,7 @@ class Custody:
             return None
         writes = self._core.committer.writes(resident)
         if record is None:
+            writes.dispatched.pop(item, None)
             writes.returned.append(item)
         else:
             writes.dispatched[item] = record
@@ -67,7 +73,7 @@ class Custody:
             "so it is in quarantine. Mend the code, then resume the instance to try again."
         )
         log.error("Instance '%s': %s", resident.instance.instance_id, reason)
-        resident.instance.parked = Parked("quarantine", reason, crashes)
+        resident.instance.parked = Parked(QUARANTINE, reason, crashes)
         self._core.committer.writes(resident).changed = True
 
     def _activity_text(self, resident: Resident, row: int) -> str:
@@ -76,5 +82,7 @@ class Custody:
         return f"Task {resident.instance.activities.get(row)}, {name},"
 
     def _resident_of(self, item: int) -> Resident | None:
-        key = -item if item < 0 else key_of(item)
-        return self._core.working_set.by_key(key)
+        if item < 0:
+            return self._core.working_set.by_key(-item)
+        work = self._activities.work(item)
+        return None if work is None else work.resident

@@ -126,6 +126,10 @@ class Delivery:
         """Some connected stream would take work of this kind, name and version."""
         return bool(self._takers_of(key))
 
+    def can_take(self, key: QueueKey) -> bool:
+        """Some connected stream would take it now."""
+        return self._choose(key, None) is not None
+
     def pause(self) -> None:
         """Give out nothing until ``unpause``, for work that must run alone."""
         self._paused = True

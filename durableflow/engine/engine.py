@@ -83,7 +83,7 @@ class Engine:
         memory = self._path is None
         self._reading = self._writing if memory else JobThread("durableflow-reader")
         try:
-            self._current = await self._incarnate()
+            self._current = await self._incarnate(process_lives=False)
         except BaseException:
             await self._stop_threads()
             raise
@@ -232,7 +232,7 @@ class Engine:
             raise _call_error(self._trouble)
         return live
 
-    async def _incarnate(self) -> Incarnation:
+    async def _incarnate(self, *, process_lives: bool) -> Incarnation:
         """Read the file and build everything on it."""
         store = await self._writing.submit(Store.open, self._path, synchronous=self._synchronous)
         reader = await self._reading.submit(store.reader)
@@ -244,7 +244,7 @@ class Engine:
             clock=self._clock,
             on_failed=self._commit_failed,
         )
-        await incarnation.load()
+        await incarnation.load(process_lives=process_lives)
         return incarnation
 
     def _commit_failed(self, error: StorageError) -> None:
@@ -261,7 +261,7 @@ class Engine:
         await self._release(old)
         while True:
             try:
-                current = await self._incarnate()
+                current = await self._incarnate(process_lives=True)
                 break
             except StorageError as error:
                 log.warning("The task hub cannot be read again yet. %s", error)

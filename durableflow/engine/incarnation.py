@@ -24,14 +24,15 @@ from durableflow.engine.filters import Filters
 from durableflow.engine.histories import Histories
 from durableflow.engine.instances import Instances
 from durableflow.engine.jobs import JobThread
+from durableflow.engine.lifecycles import Lifecycles
 from durableflow.engine.store import Reader, Store
 from durableflow.engine.stream import Stream
-from durableflow.engine.suspects import Suspects
+from durableflow.engine.suspects import QUARANTINE_AFTER, Suspects
 from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
 from durableflow.engine.working_set import WorkingSet
 from durableflow.errors import CallError, StorageError
-from durableflow.hub.names import new_id, new_incarnation
+from durableflow.hub.names import new_incarnation
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.status import Status
 
@@ -70,19 +71,23 @@ class Incarnation:
         self._known_workers: set[tuple[str, Filters]] = set()
         self._firing: set[asyncio.Task[None]] = set()
 
-    async def load(self) -> None:
-        """Read the file; reads can be answered from now on.  Nothing is written."""
+    async def load(self, *, process_lives: bool) -> None:
+        """Read the file; reads can be answered from now on.  Nothing is written.
+
+        Args:
+            process_lives: This process has had the file open all the time.
+        """
         meta = await self._reading.submit(self.reader.meta)
         found = await self._reading.submit(self.reader.suspects)
         keys = count(await self._reading.submit(self.reader.last_key) + 1)
-        self._build(found, lambda: next(keys), unclean=meta.get("clean") == 0)
-        self.hub_id = str(meta.get("hub_id") or new_id())
+        died = meta.get("clean") == 0 and not process_lives
+        self._build(found, lambda: next(keys), died=died)
+        self.hub_id = str(meta["hub_id"])
         self.has_served_worker = bool(meta.get("served"))
         await self._restore()
 
     def start(self) -> None:
         """Begin to write, and to do by itself what is due.  Call once, after ``load``."""
-        self.committer.put_meta("hub_id", self.hub_id)
         self.committer.put_meta("clean", 0)
         self.suspects.start(Custody(self._core, self.turns, self.activities))
         self.timers.start()
@@ -96,7 +101,7 @@ class Incarnation:
         """Commit everything, note that the end was clean, and let go of the file."""
         await self.committer.flush()
         self.stop(CallError(Status.UNAVAILABLE, "The engine is shutting down."))
-        with_nothing_out = Batch(forget_dispatches=True, meta=[("clean", 1)])
+        with_nothing_out = Batch(forget_dispatches=QUARANTINE_AFTER, meta=[("clean", 1)])
         await self._writing.submit(self.store.write, with_nothing_out)
 
     def stop(self, error: CallError) -> None:
@@ -119,7 +124,7 @@ class Incarnation:
                 if not waiter.done():
                     waiter.set_exception(error)
 
-    def _build(self, found: list[Suspect], next_key: Callable[[], int], *, unclean: bool) -> None:
+    def _build(self, found: list[Suspect], next_key: Callable[[], int], *, died: bool) -> None:
         self.working_set = WorkingSet(
             self._reading, self.reader, barrier=lambda resident: self.committer.barrier(resident)
         )
@@ -139,7 +144,7 @@ class Incarnation:
             reading=self._reading,
             reader=self.reader,
         )
-        self.suspects = Suspects(found, unclean=unclean, delivery=self.delivery)
+        self.suspects = Suspects(found, died=died, delivery=self.delivery)
         self.activities = Activities(core, self.suspects)
         self.timers = Timers(
             self._clock,
@@ -153,13 +158,16 @@ class Incarnation:
             start_activities=self.activities.start,
             set_timer=self.timers.add,
         )
-        self.instances = Instances(
+        lifecycles = Lifecycles(
             core,
-            suspects=self.suspects,
             turns=self.turns,
             activities=self.activities,
             timers=self.timers,
             next_key=next_key,
+        )
+        self.turns.start(lifecycles)
+        self.instances = Instances(
+            core, suspects=self.suspects, turns=self.turns, lifecycles=lifecycles
         )
 
     def _clock_jumped(self) -> None:
@@ -168,14 +176,12 @@ class Incarnation:
     async def _restore(self) -> None:
         keys = await self._reading.submit(self.reader.busy_keys)
         for first in range(0, len(keys), _LOAD_AT_ONCE):
-            for resident in await self.working_set.load_keys(keys[first : first + _LOAD_AT_ONCE]):
-                for row in list(resident.instance.activities):
-                    request = await self._reading.submit(self.reader.activity, row)
-                    if request is not None:
-                        self.activities.restore(
-                            resident, row, pb.ActivityRequest.FromString(request)
-                        )
+            some = keys[first : first + _LOAD_AT_ONCE]
+            for resident in await self.working_set.load_keys(some):
                 self.turns.ready(resident)
+            for key in some:
+                for row, request in await self._reading.submit(self.reader.activities_of, key):
+                    self.activities.restore(row, pb.ActivityRequest.FromString(request))
 
     def _stream_opened(self, stream: Stream) -> None:
         if self.stopped is not None:

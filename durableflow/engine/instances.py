@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import transitions
-from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
 from durableflow.engine.histories import messages
+from durableflow.engine.lifecycles import Lifecycles
 from durableflow.engine.resident import Resident
 from durableflow.engine.state import PENDING, Instance, key_of, start_row
 from durableflow.engine.suspects import Suspects
-from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
 from durableflow.engine.views import reply_of, state_of
 from durableflow.errors import CallError
@@ -35,9 +34,7 @@ class Instances:
         *,
         suspects: Suspects,
         turns: Turns,
-        activities: Activities,
-        timers: Timers,
-        next_key: Callable[[], int],
+        lifecycles: Lifecycles,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = core.clock
@@ -49,9 +46,7 @@ class Instances:
         self._reader = core.reader
         self._suspects = suspects
         self._turns = turns
-        self._activities = activities
-        self._timers = timers
-        self._next_key = next_key
+        self._lifecycles = lifecycles
 
     async def start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         """Create an instance; an empty id gets one.
@@ -61,7 +56,9 @@ class Instances:
         """
         if not request.name:
             raise CallError(Status.INVALID_ARGUMENT, "StartInstance needs an orchestrator name.")
-        instance_id = request.instanceId or new_id()
+        if not request.instanceId:
+            request.instanceId = new_id()
+        instance_id = request.instanceId
         existing = await self._working_set.load(instance_id)
         if existing is not None:
             if existing.instance.status not in request.orchestrationIdReusePolicy.replaceableStatus:
@@ -70,24 +67,8 @@ class Instances:
                     Status.ALREADY_EXISTS,
                     f"An orchestration instance with id '{instance_id}' exists already.",
                 )
-            self._remove(existing)
-        instance, timer = transitions.create(
-            request,
-            key=self._next_key(),
-            instance_id=instance_id,
-            execution_id=request.executionId.value or new_id(),
-            now=self._clock.now(),
-        )
-        resident = self._working_set.add(instance)
-        writes = self._committer.writes(resident)
-        writes.created = True
-        writes.inbox.update((message.row, message.event) for message in instance.inbox)
-        if timer is not None:
-            row = TimerRow(timer.fire_at, timer.row, timer.timer_id, timer.stamp)
-            writes.timers[timer.row] = timer
-            writes.effects.append(lambda: self._timers.add(row))
-        self._turns.ready(resident)
-        await self._settled(resident)
+            self._lifecycles.remove(existing)
+        await self._settled(self._lifecycles.create(request))
         return pb.CreateInstanceResponse(instanceId=instance_id)
 
     async def get(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
@@ -147,20 +128,16 @@ class Instances:
         return pb.ResumeResponse()
 
     async def terminate(self, request: pb.TerminateRequest) -> pb.TerminateResponse:
-        """End an instance at once, whatever it is doing; an unknown id is silently accepted."""
-        resident = await self._working_set.load(request.instanceId)
-        if resident is None:
-            return pb.TerminateResponse()
-        if not resident.instance.is_terminal:
-            now = self._clock.now()
-            output = request.output.value if request.HasField("output") else None
-            events = transitions.new_events(resident.instance, now)
-            outcome = transitions.terminate(resident.instance, events, output, now)
-            self._stop_work(resident)
-            writes = self._committer.writes(resident)
-            writes.activities.clear()
-            writes.dropped = True
-            self._turns.apply(resident, outcome)
+        """End an instance at once, whatever it is doing, and with ``recursive`` its children.
+
+        An unknown id is silently accepted.
+        """
+        output = request.output.value if request.HasField("output") else None
+        with self._working_set.holding():
+            resident = await self._lifecycles.load(request.instanceId, with_family=True)
+            if resident is None:
+                return pb.TerminateResponse()
+            self._lifecycles.terminate_all(resident, output, recursive=request.recursive)
         await self._settled(resident)
         return pb.TerminateResponse()
 
@@ -186,11 +163,17 @@ class Instances:
                 f"{len(instance_ids)} instance ids in one purge; the limit is {BATCH_LIMIT}.",
             )
         purged: list[Resident] = []
-        for instance_id in instance_ids:
+        while instance_ids:
+            instance_id = instance_ids.pop()
             resident = await self._working_set.load(instance_id)
-            if resident is not None and resident.instance.is_terminal:
-                self._remove(resident)
-                purged.append(resident)
+            if resident is None or not resident.instance.is_terminal:
+                continue
+            self._lifecycles.remove(resident)
+            purged.append(resident)
+            if request.recursive:
+                instance_ids += await self._reading.submit(
+                    self._reader.children, instance_id, live=False
+                )
         for resident in purged:
             await self._settled(resident)
         reply = pb.PurgeInstancesResponse(deletedInstanceCount=len(purged))
@@ -287,27 +270,6 @@ class Instances:
             if future in waiters:
                 waiters.remove(future)
                 self._working_set.settle(resident)
-
-    def _stop_work(self, resident: Resident) -> None:
-        turn = resident.turn
-        self._turns.release(resident)
-        self._activities.drop(resident)
-        if resident.wake is not None:
-            resident.wake.cancel()
-            resident.wake = None
-        if turn is not None:
-            self._delivery.pull(turn.stream)
-
-    def _remove(self, resident: Resident) -> None:
-        """Take an instance away with everything of its."""
-        self._stop_work(resident)
-        resident.gone = True
-        self._histories.drop(resident)
-        self._committer.writes(resident).removed = True
-        self._working_set.settle(resident)
-        for waiter in resident.start_waiters + resident.completion_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
 
 
 def _position(token: str) -> tuple[int, int]:

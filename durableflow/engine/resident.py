@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.outcome import ScheduledActivity, ScheduledTimer
 from durableflow.engine.state import Instance
-from durableflow.engine.transitions import ScheduledActivity, ScheduledTimer
 
 if TYPE_CHECKING:
     from durableflow.engine.stream import Stream
@@ -26,17 +26,16 @@ class Writes:
 
     Attributes:
         due: Loop time from which a commit takes it; ``inf`` while it is empty.
-        linked: Part of an outcome that touches several instances; it may not be held back.
         waiters: Futures that the commit resolves.
         effects: What may happen only once this is committed.
     """
 
     due: float = inf
-    linked: bool = False
     created: bool = False
     changed: bool = False
     removed: bool = False
     dropped: bool = False
+    retired: bool = False
     ended: bool = False
     chunks: list[tuple[int, bytes]] = field(factory=list)
     inbox: dict[int, pb.HistoryEvent] = field(factory=dict)

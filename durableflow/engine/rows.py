@@ -13,8 +13,17 @@ Row = tuple[Any, ...]
 # The columns in the order of every row here; see schema.sql.
 INSTANCE_COLUMNS: Final = (
     *("key", "instance_id", "execution_id", "name", "version", "input", "created", "status"),
-    *("updated", "scheduled", "completed", "output", "custom_status", "failure", "parent"),
-    *("trace", "tags", "events", "chunks", "last_started", "suspended", "parked"),
+    *(
+        "updated",
+        "scheduled",
+        "completed",
+        "output",
+        "custom_status",
+        "failure",
+        "parent",
+        "parent_id",
+    ),
+    *("trace", "tags", "events", "chunks", "last_started", "suspended", "parked", "generation"),
 )
 
 
@@ -36,6 +45,7 @@ def created_row(instance: Instance) -> Row:
         instance.custom_status,
         instance.failure,
         instance.parent,
+        instance.parent_id,
         instance.trace,
         json.dumps(instance.tags, ensure_ascii=False) if instance.tags else None,
         instance.events,
@@ -43,6 +53,7 @@ def created_row(instance: Instance) -> Row:
         instance.last_started,
         instance.suspended,
         _parked_text(instance),
+        instance.generation,
     )
 
 

@@ -22,15 +22,18 @@ CREATE TABLE instances (
     custom_status TEXT,
     failure       BLOB,               -- TaskFailureDetails
     parent        BLOB,               -- ParentInstanceInfo
+    parent_id     TEXT,               -- the instance id in it
     trace         BLOB,               -- OrchestrationTraceContext
     tags          TEXT,               -- a JSON object, or NULL for none
     events        INTEGER NOT NULL,
     chunks        INTEGER NOT NULL,
     last_started  INTEGER NOT NULL,
     suspended     INTEGER NOT NULL,
-    parked        TEXT                -- a JSON array [kind, reason, times], or NULL
+    parked        TEXT,               -- a JSON array [kind, reason, times], or NULL
+    generation    INTEGER NOT NULL    -- 1, and one more with each continue-as-new
 );
 CREATE INDEX instances_by_creation ON instances (created, key);
+CREATE INDEX instances_by_parent ON instances (parent_id) WHERE parent_id IS NOT NULL;
 
 -- One row a turn: a serialised HistoryChunk.
 CREATE TABLE history (
@@ -58,9 +61,10 @@ CREATE TABLE timers (
 );
 CREATE INDEX timers_by_time ON timers (fire_at, row);
 
--- Work that was handed out and has not come back: activities by row, turns by -key.
+-- Work that was handed out and has not come back, or is in quarantine: activities by row, turns by
+-- -key.
 CREATE TABLE dispatched (
     item    INTEGER PRIMARY KEY,
-    alone   INTEGER NOT NULL,         -- 1: it runs with nothing beside it
+    alone   INTEGER NOT NULL,         -- 1: it runs with nothing beside it; 2: it did for a while
     crashes INTEGER NOT NULL          -- how often the engine's process died while it ran alone
 );

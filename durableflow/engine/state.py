@@ -28,6 +28,9 @@ TERMINATED = pb.ORCHESTRATION_STATUS_TERMINATED
 PENDING = pb.ORCHESTRATION_STATUS_PENDING
 SUSPENDED = pb.ORCHESTRATION_STATUS_SUSPENDED
 
+# The kind under which an instance is parked whose work ended its process again and again.
+QUARANTINE = "quarantine"
+
 TERMINAL = frozenset({COMPLETED, FAILED, CANCELED, TERMINATED})
 
 
@@ -51,7 +54,7 @@ class Message:
 
 @define(slots=True, eq=False)
 class Parked:
-    """Why a worker gave an instance back, and how often in a row."""
+    """Why an instance stands still: a worker gave it back (how often in a row), or a quarantine."""
 
     kind: str
     reason: str
@@ -66,6 +69,7 @@ class Instance:
         status: As clients see it; ``SUSPENDED`` only from the moment that the suspension holds.
         failure: A serialised ``TaskFailureDetails``.
         parent: A serialised ``ParentInstanceInfo``.
+        generation: 1, and one more with each continue-as-new.
         trace: A serialised ``OrchestrationTraceContext``, given back with the next turn.
         events: The length of the stored history.
         chunks: The number of turns in the stored history.
@@ -74,6 +78,7 @@ class Instance:
         inbox: Events that no applied turn has consumed, in the order of arrival.
         activities: Outstanding activities: row to task id.
         timers: Outstanding timers: row to timer id (0: the scheduled start).
+        children: Ids of live sub-orchestrations, of earlier generations too.
     """
 
     key: int
@@ -85,12 +90,14 @@ class Instance:
     created: int
     status: int = PENDING
     updated: int = 0
+    generation: int = 1
     scheduled: int | None = None
     completed: int | None = None
     output: str | None = None
     custom_status: str | None = None
     failure: bytes | None = None
     parent: bytes | None = None
+    parent_id: str | None = None
     trace: bytes | None = None
     tags: dict[str, str] = field(factory=dict)
     events: int = 0
@@ -101,6 +108,7 @@ class Instance:
     inbox: list[Message] = field(factory=list)
     activities: dict[int, int] = field(factory=dict)
     timers: dict[int, int] = field(factory=dict)
+    children: set[str] = field(factory=set)
 
     @property
     def is_terminal(self) -> bool:

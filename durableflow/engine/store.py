@@ -17,13 +17,14 @@ from typing import Any, Final
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.batch import Batch, InstancePage, Suspect, TimerRow
 from durableflow.engine.rows import INSTANCE_COLUMNS, Row, instance_of
-from durableflow.engine.state import ROW_SPAN, Instance, Message
+from durableflow.engine.state import ROW_SPAN, TERMINAL, Instance, Message
 from durableflow.errors import (
     StorageError,
     StorageFullError,
     StorageTooNewError,
     StorageUnusableError,
 )
+from durableflow.hub.names import new_id
 from durableflow.protocol.times import micros_of
 
 APPLICATION_ID: Final = 0x64666C77
@@ -100,8 +101,12 @@ class Store:
             many("DELETE FROM instances WHERE key = ?", [(key,) for key in batch.removed])
             for table in ("history", "inbox", "activities", "timers"):
                 many(_delete_range(table), _ranges(batch.removed))
-        if batch.forget_dispatches:
-            self._connection.execute("DELETE FROM dispatched")
+        if batch.retired:
+            many("DELETE FROM instances WHERE key = ?", [(key,) for key in batch.retired])
+            for table in ("history", "inbox", "timers"):
+                many(_delete_range(table), _ranges(batch.retired))
+        if batch.forget_dispatches is not None:
+            many("DELETE FROM dispatched WHERE crashes < ?", [(batch.forget_dispatches,)])
         if batch.dropped:
             many(_delete_range("activities"), _ranges(batch.dropped))
         if batch.ended or batch.dropped:
@@ -154,9 +159,9 @@ class Reader:
         return [key for (key,) in rows]
 
     def suspects(self) -> list[Suspect]:
-        """What was handed out and not given back when the file was last closed."""
+        """What was out or in quarantine when the file was last closed."""
         rows = self._all("SELECT item, alone, crashes FROM dispatched")
-        return [Suspect(item, bool(alone), crashes) for item, alone, crashes in rows]
+        return [Suspect(*row) for row in rows]
 
     def activity(self, row: int) -> bytes | None:
         """The request of an outstanding activity."""
@@ -182,6 +187,18 @@ class Reader:
         query = f"SELECT {_COLUMNS} FROM instances WHERE key = ?"
         return [self._complete(row) for key in keys for row in self._all(query, (key,))]
 
+    def children(self, instance_id: str, *, live: bool) -> list[str]:
+        """The ids of an instance's sub-orchestrations, all or only those that are not terminal."""
+        query = "SELECT instance_id FROM instances WHERE parent_id = ?"
+        if live:
+            query += f" AND status NOT IN ({', '.join(map(str, sorted(TERMINAL)))})"
+        return [child for (child,) in self._all(query, (instance_id,))]
+
+    def activities_of(self, key: int) -> list[tuple[int, bytes]]:
+        """The outstanding activities of an execution: rows and requests."""
+        query = "SELECT row, request FROM activities WHERE row >= ? AND row < ? ORDER BY row"
+        return [(row, request) for row, request in self._all(query, *_ranges([key]))]
+
     def history(self, key: int, first_chunk: int, limit: int) -> list[bytes]:
         """Serialised history chunks of an instance, in order."""
         rows = self._all(
@@ -204,6 +221,7 @@ class Reader:
 
     def _complete(self, row: Row) -> Instance:
         instance = instance_of(row)
+        instance.children.update(self.children(instance.instance_id, live=True))
         span = (instance.key * ROW_SPAN, (instance.key + 1) * ROW_SPAN)
         where = "WHERE row >= ? AND row < ? ORDER BY row"
         for number, event in self._all(f"SELECT row, event FROM inbox {where}", span):
@@ -312,7 +330,8 @@ def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
         schema = resources.files("durableflow.engine").joinpath("schema.sql").read_text("utf-8")
         connection.executescript(
             f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"PRAGMA user_version = {SCHEMA_VERSION}; "
+            f"INSERT INTO meta VALUES ('hub_id', '{new_id()}'); COMMIT;"
         )
         return
     for number in range(version + 1, SCHEMA_VERSION + 1):

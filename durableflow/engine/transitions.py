@@ -9,6 +9,8 @@
     RaiseEvent                  ``event_raised``    one event waiting
     Suspend / Resume            ``suspend``/``resume``  status, one event waiting
     Terminate                   ``terminate``       history closed, TERMINATED
+    end of a child              ``answer_of``       one event waiting in its parent
+    continue-as-new             ``next_generation`` a new execution under the same id
 
 A function here works out an ``Outcome`` or an event and touches nothing; ``absorb`` then makes an
 ``Outcome`` true of the instance.  What an outcome asks of the rest of the engine (activities to
@@ -19,63 +21,35 @@ Source of the rules: the Durable Task protocol's behaviour as public SDKs and en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
-
-from attrs import define, field, frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import state
+from durableflow.engine.actions import carry_out, child_id, confirm
+from durableflow.engine.outcome import Continuation, Outcome, ScheduledTimer
 from durableflow.engine.state import ROW_SPAN, Instance, Message, start_row
 from durableflow.protocol.times import micros_of, set_micros
 
-UNSUPPORTED_ACTION: Final = "durableflow.errors.UnsupportedByEngineError"
+CHILD_ENDED: Final = "durableflow.errors.OrchestrationTerminated"
+ALREADY_EXISTS: Final = "durableflow.errors.InstanceAlreadyExistsError"
 
-
-@frozen(eq=False)
-class ScheduledActivity:
-    """An activity to run: its row, and the work item to hand out (without a token)."""
-
-    row: int
-    task_id: int
-    item: pb.WorkItem
-
-
-@frozen(eq=False)
-class ScheduledTimer:
-    """A timer to set: its row, when it is due (µs UTC, never early), and its time as given."""
-
-    row: int
-    timer_id: int
-    fire_at: int
-    stamp: bytes
-
-
-@define(slots=True, eq=False)
-class Outcome:
-    """All that one turn (or a termination) changes.
-
-    Attributes:
-        chunk: The events that the history gains, in order.
-        consumed: How many messages of the inbox, from its front, are now history.
-    """
-
-    status: int
-    updated: int
-    chunk: pb.HistoryChunk
-    consumed: int
-    custom_status: str | None = None
-    output: str | None = None
-    failure: bytes | None = None
-    trace: bytes | None = None
-    activities: list[ScheduledActivity] = field(factory=list)
-    timers: list[ScheduledTimer] = field(factory=list)
+# What waits for an instance whatever its generation; everything else answers one execution.
+_OUTLIVING: Final = frozenset({"eventRaised", "executionSuspended", "executionResumed"})
 
 
 def create(
-    request: pb.CreateInstanceRequest, *, key: int, instance_id: str, execution_id: str, now: int
+    request: pb.CreateInstanceRequest,
+    *,
+    key: int,
+    execution_id: str,
+    now: int,
+    parent: pb.ParentInstanceInfo | None = None,
 ) -> tuple[Instance, ScheduledTimer | None]:
-    """Make the instance that a StartInstance asks for, its ``executionStarted`` waiting.
+    """Make the instance that a request with an id asks for, its ``executionStarted`` waiting.
+
+    Args:
+        parent: Set for a sub-orchestration.
 
     Returns:
         The instance, and the timer that holds it back when its start lies in the future.
@@ -84,7 +58,7 @@ def create(
     set_micros(event.timestamp, now)
     started = event.executionStarted
     started.name = request.name
-    started.orchestrationInstance.instanceId = instance_id
+    started.orchestrationInstance.instanceId = request.instanceId
     started.orchestrationInstance.executionId.value = execution_id
     if request.HasField("version"):
         started.version.value = request.version.value
@@ -95,7 +69,7 @@ def create(
     started.tags.update(request.tags)
     instance = Instance(
         key=key,
-        instance_id=instance_id,
+        instance_id=request.instanceId,
         execution_id=execution_id,
         name=request.name,
         version=request.version.value if request.HasField("version") else None,
@@ -105,6 +79,10 @@ def create(
         tags=dict(request.tags),
         inbox=[Message(key * ROW_SPAN, event)],
     )
+    if parent is not None:
+        started.parentInstance.CopyFrom(parent)
+        instance.parent = parent.SerializeToString()
+        instance.parent_id = parent.orchestrationInstance.instanceId
     if not request.HasField("scheduledStartTimestamp"):
         return instance, None
     instance.scheduled = micros_of(request.scheduledStartTimestamp)
@@ -155,7 +133,7 @@ def apply_turn(
     if response.HasField("orchestrationTraceContext"):
         outcome.trace = response.orchestrationTraceContext.SerializeToString()
     for action in response.actions:
-        _ACTIONS[action.WhichOneof("orchestratorActionType")](instance, outcome, action)
+        carry_out(instance, outcome, action)
     _close_turn(outcome)
     return outcome
 
@@ -179,7 +157,7 @@ def terminate(
         trace=instance.trace,
     )
     outcome.chunk.events.extend(events)
-    terminated = _confirm(outcome, -1).executionTerminated
+    terminated = confirm(outcome, -1).executionTerminated
     terminated.SetInParent()
     if output is not None:
         terminated.input.value = output
@@ -221,6 +199,93 @@ def absorb(instance: Instance, outcome: Outcome) -> list[Message]:
     if instance.suspended:
         instance.status = state.SUSPENDED
     return consumed
+
+
+def targets(instance: Instance, response: pb.OrchestratorResponse) -> dict[str, bool]:
+    """The other instances that a turn touches; they must be in memory when it is applied.
+
+    Returns:
+        Their ids, and for each whether its parent and its descendants are touched too.
+    """
+    ids: dict[str, bool] = {}
+    for action in response.actions:
+        kind = action.WhichOneof("orchestratorActionType")
+        if kind == "createSubOrchestration":
+            ids.setdefault(child_id(instance, action), False)
+        elif kind == "sendEvent":
+            ids.setdefault(action.sendEvent.instance.instanceId, False)
+        elif kind == "terminateOrchestration":
+            ids[action.terminateOrchestration.instanceId] = True
+        elif kind == "completeOrchestration" and instance.parent_id is not None:
+            ids.setdefault(instance.parent_id, False)
+    ids.pop(instance.instance_id, None)
+    return ids
+
+
+def next_generation(
+    instance: Instance, continuation: Continuation, *, key: int, execution_id: str, now: int
+) -> Instance:
+    """Make the execution that follows continue-as-new; touch nothing.
+
+    It keeps the id, the custom status, the tags, the parent and the children.  Waiting for it are
+    ``executionStarted`` with the new input, the events that the orchestrator carried over, and
+    those that arrived meanwhile; answers to the old generation's tasks are not among them.
+    """
+    request = pb.CreateInstanceRequest(
+        instanceId=instance.instance_id, name=instance.name, tags=instance.tags
+    )
+    if continuation.version is not None:
+        request.version.value = continuation.version
+    if continuation.input is not None:
+        request.input.value = continuation.input
+    parent = instance.parent and pb.ParentInstanceInfo.FromString(instance.parent)
+    new, _ = create(request, key=key, execution_id=execution_id, now=now, parent=parent or None)
+    new.created = instance.created
+    new.scheduled = instance.scheduled
+    new.generation = instance.generation + 1
+    new.custom_status = instance.custom_status
+    new.last_started = instance.last_started
+    new.children = instance.children
+    new.suspended = instance.suspended
+    new.status = state.SUSPENDED if instance.suspended else state.RUNNING
+    waiting = [m.event for m in instance.inbox if m.event.WhichOneof("eventType") in _OUTLIVING]
+    for number, event in enumerate([*continuation.carried, *waiting], start=1):
+        new.inbox.append(Message(key * ROW_SPAN + number, event))
+    return new
+
+
+def answer_of(instance: Instance, now: int) -> pb.HistoryEvent:
+    """The event by which a terminal child answers its parent; anything but success is a failure."""
+    parent = pb.ParentInstanceInfo.FromString(instance.parent or b"")
+    event = pb.HistoryEvent(eventId=-1)
+    set_micros(event.timestamp, now)
+    if instance.status == state.COMPLETED:
+        completed = event.subOrchestrationInstanceCompleted
+        completed.taskScheduledId = parent.taskScheduledId
+        if instance.output is not None:
+            completed.result.value = instance.output
+        return event
+    failed = event.subOrchestrationInstanceFailed
+    failed.taskScheduledId = parent.taskScheduledId
+    if instance.failure is not None:
+        failed.failureDetails.ParseFromString(instance.failure)
+    else:
+        failed.failureDetails.errorType = CHILD_ENDED
+        failed.failureDetails.errorMessage = (
+            f"Sub-orchestration '{instance.instance_id}' was terminated."
+        )
+    return event
+
+
+def child_refused(task_id: int, child_id: str, now: int) -> pb.HistoryEvent:
+    """The event by which a parent learns that its child's id belongs to a live instance."""
+    event = pb.HistoryEvent(eventId=-1)
+    set_micros(event.timestamp, now)
+    event.subOrchestrationInstanceFailed.taskScheduledId = task_id
+    details = event.subOrchestrationInstanceFailed.failureDetails
+    details.errorType = ALREADY_EXISTS
+    details.errorMessage = f"An orchestration instance with id '{child_id}' exists and is not done."
+    return event
 
 
 def task_result(task_id: int, response: pb.ActivityResponse, now: int) -> pb.HistoryEvent:
@@ -280,7 +345,8 @@ def resume(instance: Instance, reason: str | None, now: int) -> pb.HistoryEvent:
     """Resume a suspended instance; what was held comes with the next turn."""
     instance.suspended = False
     instance.updated = now
-    instance.status = state.RUNNING if instance.chunks else state.PENDING
+    begun = instance.chunks or instance.generation > 1
+    instance.status = state.RUNNING if begun else state.PENDING
     event = pb.HistoryEvent(eventId=-1)
     set_micros(event.timestamp, now)
     event.executionResumed.SetInParent()
@@ -289,101 +355,13 @@ def resume(instance: Instance, reason: str | None, now: int) -> pb.HistoryEvent:
     return event
 
 
-def _confirm(outcome: Outcome, event_id: int) -> pb.HistoryEvent:
-    event = outcome.chunk.events.add()
-    event.eventId = event_id
-    set_micros(event.timestamp, outcome.updated)
-    return event
-
-
 def _close_turn(outcome: Outcome) -> None:
-    _confirm(outcome, -1).orchestratorCompleted.SetInParent()
+    confirm(outcome, -1).orchestratorCompleted.SetInParent()
     if outcome.status not in state.TERMINAL:
         return
-    completed = _confirm(outcome, -1).executionCompleted
+    completed = confirm(outcome, -1).executionCompleted
     completed.orchestrationStatus = outcome.status  # type: ignore[assignment]  # the stub wants its own int type
     if outcome.output is not None:
         completed.result.value = outcome.output
     if outcome.failure is not None:
         completed.failureDetails.ParseFromString(outcome.failure)
-
-
-def _schedule_task(instance: Instance, outcome: Outcome, action: pb.OrchestratorAction) -> None:
-    task = action.scheduleTask
-    row = instance.key * ROW_SPAN + instance.events + len(outcome.chunk.events)
-    scheduled = _confirm(outcome, action.id).taskScheduled
-    item = pb.WorkItem()
-    request = item.activityRequest
-    scheduled.name = request.name = task.name
-    if task.HasField("version"):
-        scheduled.version.value = request.version.value = task.version.value
-    if task.HasField("input"):
-        scheduled.input.value = request.input.value = task.input.value
-    if task.HasField("parentTraceContext"):
-        scheduled.parentTraceContext.CopyFrom(task.parentTraceContext)
-        request.parentTraceContext.CopyFrom(task.parentTraceContext)
-    if task.tags:
-        scheduled.tags.update(task.tags)
-        request.tags.update(task.tags)
-    request.orchestrationInstance.instanceId = instance.instance_id
-    request.orchestrationInstance.executionId.value = instance.execution_id
-    request.taskId = action.id
-    outcome.activities.append(ScheduledActivity(row, action.id, item))
-
-
-def _create_timer(instance: Instance, outcome: Outcome, action: pb.OrchestratorAction) -> None:
-    fire_at = action.createTimer.fireAt
-    row = instance.key * ROW_SPAN + instance.events + len(outcome.chunk.events)
-    _confirm(outcome, action.id).timerCreated.fireAt.CopyFrom(fire_at)
-    due = fire_at.seconds * 1_000_000 + -(-fire_at.nanos // 1000)
-    outcome.timers.append(ScheduledTimer(row, action.id, due, fire_at.SerializeToString()))
-
-
-def _complete(instance: Instance, outcome: Outcome, action: pb.OrchestratorAction) -> None:
-    complete = action.completeOrchestration
-    if complete.orchestrationStatus == state.CONTINUED_AS_NEW:
-        _refuse(instance, outcome, action)
-        return
-    if outcome.failure is not None:  # an action before this one was refused
-        return
-    outcome.status = complete.orchestrationStatus
-    if complete.HasField("result"):
-        outcome.output = complete.result.value
-    if complete.HasField("failureDetails"):
-        outcome.failure = complete.failureDetails.SerializeToString()
-
-
-def _refuse(instance: Instance, outcome: Outcome, action: pb.OrchestratorAction) -> None:
-    kind = action.WhichOneof("orchestratorActionType") or "an action without a kind"
-    if kind == "completeOrchestration":
-        kind = "continue-as-new"
-    details = pb.TaskFailureDetails(
-        errorType=UNSUPPORTED_ACTION,
-        errorMessage=(
-            f"The embedded engine does not carry out {kind} yet, so instance "
-            f"'{instance.instance_id}' cannot go on. Remove the call, or run on an engine that "
-            "supports it."
-        ),
-        isNonRetriable=True,
-    )
-    outcome.status = state.FAILED
-    outcome.output = None
-    outcome.failure = details.SerializeToString()
-
-
-Action = Callable[[Instance, Outcome, pb.OrchestratorAction], None]
-
-# Every kind of action, by its name in OrchestratorAction.  None: a kind newer than this table.
-_ACTIONS: Final[dict[str | None, Action]] = {
-    "scheduleTask": _schedule_task,
-    "createTimer": _create_timer,
-    "completeOrchestration": _complete,
-    "createSubOrchestration": _refuse,
-    "sendEvent": _refuse,
-    "terminateOrchestration": _refuse,
-    "sendEntityMessage": _refuse,
-    "rewindOrchestration": _refuse,
-    None: _refuse,
-}
-
-ACTION_KINDS: Final = frozenset(kind for kind in _ACTIONS if kind is not None)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import frozen
 
@@ -18,11 +18,11 @@ from durableflow.engine.committer import RECORDING
 from durableflow.engine.core import Core
 from durableflow.engine.filters import QueueKey
 from durableflow.engine.histories import INLINE_BYTES, past_events
+from durableflow.engine.outcome import Continuation, Outcome
 from durableflow.engine.resident import Resident, Turn
-from durableflow.engine.state import PENDING, ROW_SPAN, Message, Parked
+from durableflow.engine.state import PENDING, QUARANTINE, ROW_SPAN, Message, Parked
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
-from durableflow.engine.transitions import Outcome
 from durableflow.errors import CallError, StorageError
 from durableflow.protocol import metadata as keys
 from durableflow.protocol.status import Status
@@ -66,6 +66,21 @@ class TurnWork:
         self.sender(self.resident, stream)
 
 
+class Others(Protocol):
+    """What an outcome does to instances other than its own; see ``Lifecycles``."""
+
+    async def load(self, instance_id: str, *, with_family: bool) -> Resident | None:
+        """Load an instance, and with its family also its parent and its live descendants."""
+
+    def carry_out(self, resident: Resident, outcome: Outcome) -> None:
+        """Start children, send events, terminate, answer the parent."""
+
+    def continue_as_new(
+        self, resident: Resident, outcome: Outcome, continuation: Continuation
+    ) -> None:
+        """Replace an execution by its next generation."""
+
+
 class Turns:
     """The life of a turn, from a runnable instance to an applied outcome."""
 
@@ -78,19 +93,26 @@ class Turns:
         start_activities: Callable[[Resident, Outcome], None],
         set_timer: Callable[[TimerRow], None],
     ) -> None:
+        """Make it; ``start`` gives it what it needs to touch other instances."""
         self._loop = asyncio.get_running_loop()
         self._incarnation = incarnation
         self._clock = core.clock
         self._committer = core.committer
         self._delivery = core.delivery
         self._histories = core.histories
+        self._working_set = core.working_set
         self._suspects = suspects
         self._start_activities = start_activities
         self._set_timer = set_timer
+        self._others: Others
         self._numbers = count(1)
         self._by_token: dict[str, Resident] = {}
         self._fetches: set[asyncio.Task[None]] = set()
         self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)
+
+    def start(self, others: Others) -> None:
+        """Let outcomes touch other instances.  Call once, before any turn is applied."""
+        self._others = others
 
     def stop(self) -> None:
         """Do nothing more."""
@@ -135,7 +157,23 @@ class Turns:
         resident = self._by_token.get(response.completionToken)
         if resident is None or resident.turn is None:
             return
+        others = transitions.targets(resident.instance, response)
+        if others:
+            with self._working_set.holding():
+                for instance_id, with_family in others.items():
+                    await self._others.load(instance_id, with_family=with_family)
+                self._complete(resident, response)
+        else:
+            self._complete(resident, response)
+        barrier = self._committer.barrier(resident)
+        if barrier is not None:
+            await barrier
+
+    def _complete(self, resident: Resident, response: pb.OrchestratorResponse) -> None:
+        """Apply a turn whose targets are in memory, without suspension."""
         turn = resident.turn
+        if turn is None or turn.token != response.completionToken:
+            return  # voided while the targets were loaded
         self.release(resident)
         if response.requiresHistory:
             resident.session = None
@@ -149,9 +187,6 @@ class Turns:
             resident.session = turn.stream if keeps else None
             self.ready(resident)
         self._delivery.pull(turn.stream)
-        barrier = self._committer.barrier(resident)
-        if barrier is not None:
-            await barrier
 
     async def abandon(self, token: str, metadata: keys.Metadata) -> None:
         """Take a turn back; it is offered again after a growing delay.  A stale token is ignored.
@@ -194,9 +229,10 @@ class Turns:
         del self._by_token[turn.token]
         turn.stream.turns.discard(resident)
         item = -resident.instance.key
-        if self._committer.writes(resident, delay=RECORDING).dispatched.pop(item, None) is None:
-            self._committer.writes(resident, delay=RECORDING).returned.append(item)
-        self._suspects.finished(item)
+        was_suspect = self._suspects.finished(item)
+        writes = self._committer.writes(resident, delay=RECORDING)
+        if writes.dispatched.pop(item, None) is None or was_suspect:
+            writes.returned.append(item)
 
     def lost(self, stream: Stream) -> None:
         """Take back every turn of a stream that ended; turns have no effects, so at once."""
@@ -208,17 +244,25 @@ class Turns:
     def apply(self, resident: Resident, outcome: Outcome) -> None:
         """Make an outcome true in memory, and queue its writes and effects."""
         instance, writes = resident.instance, self._committer.writes(resident)
+        if outcome.activities:
+            writes.activities.update((activity.row, activity) for activity in outcome.activities)
+            writes.effects.append(partial(self._start_activities, resident, outcome))
+        if outcome.continued is not None:
+            instance.activities.update((a.row, a.task_id) for a in outcome.activities)
+            self._others.carry_out(resident, outcome)
+            self._others.continue_as_new(resident, outcome, outcome.continued)
+            return
         was_pending = instance.status == PENDING
         chunk = outcome.chunk.SerializeToString()
+        parked = instance.parked
         writes.chunks.append((instance.key * ROW_SPAN + instance.chunks, chunk))
         for message in transitions.absorb(instance, outcome):
             if writes.inbox.pop(message.row, None) is None:
                 writes.inbox_gone.append(message.row)
+        if parked and parked.kind == QUARANTINE and self._suspects.quarantines(instance.activities):
+            instance.parked = parked  # other work of the instance goes on
         writes.changed = True
         resident.abandons = 0
-        if outcome.activities:
-            writes.activities.update((activity.row, activity) for activity in outcome.activities)
-            writes.effects.append(partial(self._start_activities, resident, outcome))
         for timer in outcome.timers:
             writes.timers[timer.row] = timer
             row = TimerRow(timer.fire_at, timer.row, timer.timer_id, timer.stamp)
@@ -233,6 +277,7 @@ class Turns:
             self._histories.extend(resident, chunk)
         if was_pending:
             _resolve(resident.start_waiters)
+        self._others.carry_out(resident, outcome)
 
     def _send(self, resident: Resident, stream: Stream) -> None:
         instance = resident.instance

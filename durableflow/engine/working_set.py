@@ -51,6 +51,11 @@ class WorkingSet:
         resident = self._by_key.get(key)
         return None if resident is None or resident.gone else resident
 
+    def get(self, instance_id: str) -> Resident | None:
+        """The resident with this id, if it is in memory and not being removed."""
+        resident = self._by_id.get(instance_id)
+        return None if resident is None or resident.gone else resident
+
     def add(self, instance: Instance) -> Resident:
         """Take a new instance in; it hides an older execution of the same id."""
         resident = Resident(instance)
@@ -69,7 +74,7 @@ class WorkingSet:
         resident = self._by_id.get(instance_id)
         if resident is not None and not resident.gone:
             return resident
-        with self._loading_now():
+        with self.holding():
             while True:
                 resident = self._by_id.get(instance_id)
                 if resident is None:
@@ -85,7 +90,7 @@ class WorkingSet:
         """The residents with these keys, from memory or disk; absent ones are left out."""
         missing = [key for key in keys if key not in self._by_key]
         if missing:
-            with self._loading_now():
+            with self.holding():
                 for instance in await self._jobs.submit(self._reader.by_keys, missing):
                     self._admit(instance)
         return [self._by_key[key] for key in dict.fromkeys(keys) if key in self._by_key]
@@ -145,7 +150,7 @@ class WorkingSet:
         self._load_ended()
 
     @contextmanager
-    def _loading_now(self) -> Iterator[None]:
+    def holding(self) -> Iterator[None]:
         """Let nothing leave memory that a load under way has read, or is about to return."""
         self._loads += 1
         try:

@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import state, transitions
+from durableflow.engine.actions import ACTION_KINDS
 from durableflow.engine.state import Message
 
 NOW = 1_700_000_000_000_000
@@ -41,9 +42,8 @@ def complete(status: int = state.COMPLETED, result: str | None = None) -> pb.Orc
 
 def started(**fields: object) -> state.Instance:
     instance, _ = transitions.create(
-        pb.CreateInstanceRequest(name="order", **fields),
+        pb.CreateInstanceRequest(instanceId="a", name="order", **fields),
         key=7,
-        instance_id="a",
         execution_id="e",
         now=NOW,
     )
@@ -201,7 +201,7 @@ def test_actions_beside_a_completion_are_carried_out() -> None:
 
 def test_an_action_that_is_not_carried_out_fails_the_instance_and_names_it() -> None:
     instance = started()
-    action = pb.OrchestratorAction(id=1, sendEvent=pb.SendEventAction(name="hello"))
+    action = pb.OrchestratorAction(id=1, sendEntityMessage=pb.SendEntityMessageAction())
     events = transitions.new_events(instance, NOW)
 
     outcome = transitions.apply_turn(instance, events, response(action, complete()), NOW)
@@ -209,14 +209,14 @@ def test_an_action_that_is_not_carried_out_fails_the_instance_and_names_it() -> 
 
     failure = pb.TaskFailureDetails.FromString(instance.failure)
     assert instance.status == state.FAILED
-    assert "sendEvent" in failure.errorMessage
+    assert "sendEntityMessage" in failure.errorMessage
     assert failure.isNonRetriable
 
 
 def test_every_kind_of_action_has_its_place() -> None:
     oneof = pb.OrchestratorAction.DESCRIPTOR.oneofs_by_name["orchestratorActionType"]
 
-    assert {field.name for field in oneof.fields} == transitions.ACTION_KINDS
+    assert {field.name for field in oneof.fields} == ACTION_KINDS
 
 
 def test_an_empty_failure_message_is_still_a_failure() -> None:
@@ -289,10 +289,10 @@ def test_a_timer_is_due_no_earlier_than_its_nanoseconds_say() -> None:
 
 
 def test_a_start_in_the_future_is_held_back() -> None:
-    request = pb.CreateInstanceRequest(name="order")
+    request = pb.CreateInstanceRequest(instanceId="a", name="order")
     request.scheduledStartTimestamp.seconds = NOW // 1_000_000 + 60
 
-    instance, held = transitions.create(request, key=1, instance_id="a", execution_id="e", now=NOW)
+    instance, held = transitions.create(request, key=1, execution_id="e", now=NOW)
 
     assert held is not None
     assert held.fire_at == NOW // 1_000_000 * 1_000_000 + 60_000_000
