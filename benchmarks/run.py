@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from attrs import field, frozen
 
 from benchmarks.catalogue import SYSTEMS, W6, W7
 
-SECONDS: Final = {W6: 120, W7: 200}
+SECONDS: Final = {W6: 120, W7: 300}
 OTHERWISE: Final = 90
 
 
@@ -86,9 +87,16 @@ def _read_results(arguments: list[str], limit: float) -> dict[str, float]:
     finally:
         _end(process)
     if process.returncode:
-        raise ChildProcessError((errors.strip().splitlines() or ["failed in silence"])[-1])
+        raise ChildProcessError(_reason(errors))
     results: dict[str, float] = json.loads(output.splitlines()[-1])
     return results
+
+
+def _reason(errors: str) -> str:
+    """Return the line of a traceback that names the exception, else the last line."""
+    lines = errors.strip().splitlines() or ["failed in silence"]
+    named = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Interrupt)\b", line)]
+    return (named or lines)[-1]
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-WAIT_SECONDS = 300
-POLL_SECONDS = 0.02
+WAIT_SECONDS: Final = 300
+POLL_SECONDS: Final = 0.02
+CALLS_AT_ONCE: Final = 200
+"""A gRPC server begins to refuse calls when a thousand are waiting for it."""
 
 
 class ClientDriver:
@@ -17,47 +19,45 @@ class ClientDriver:
 
     Args:
         client: An ``AsyncClient`` or an ``AsyncTaskHubGrpcClient``.
-        waits_at_once: How many instances are waited for at once; None if it does not matter.
+        waits_at_once: How many instances are waited for at once.
     """
 
-    def __init__(self, client: Any, waits_at_once: int | None = None) -> None:
+    def __init__(self, client: Any, waits_at_once: int = CALLS_AT_ONCE) -> None:
         self.client = client
         self._waits_at_once = waits_at_once
 
     async def start(self, orchestrator: str, inputs: Sequence[int]) -> list[str]:
         start = self.client.schedule_new_orchestration
-        ids: list[str] = await asyncio.gather(*[start(orchestrator, input=n) for n in inputs])
-        return ids
+        return await _limited(CALLS_AT_ONCE, (start(orchestrator, input=n) for n in inputs))
 
     async def wait_started(self, instances: Sequence[str]) -> None:
         wait = self.client.wait_for_orchestration_start
-        await self._limited(wait(instance, timeout=WAIT_SECONDS) for instance in instances)
+        await _limited(self._waits_at_once, (wait(one, timeout=WAIT_SECONDS) for one in instances))
 
     async def wait(self, instances: Sequence[str]) -> list[Any]:
         wait = self.client.wait_for_orchestration_completion
-        states = await self._limited(wait(one, timeout=WAIT_SECONDS) for one in instances)
+        states = await _limited(
+            self._waits_at_once, (wait(one, timeout=WAIT_SECONDS) for one in instances)
+        )
         for state in states:
             state.raise_if_failed()
         return [state.get_output() for state in states]
 
     async def wait_paused(self, instances: Sequence[str]) -> None:
-        for instance in instances:
-            while not (
-                await self.client.get_orchestration_state(instance)
-            ).serialized_custom_status:
+        for one in instances:
+            while not (await self.client.get_orchestration_state(one)).serialized_custom_status:
                 await asyncio.sleep(POLL_SECONDS)
 
     async def go(self, instances: Sequence[str]) -> None:
         go = self.client.raise_orchestration_event
-        await asyncio.gather(*[go(instance, "go") for instance in instances])
+        await _limited(CALLS_AT_ONCE, (go(one, "go") for one in instances))
 
-    async def _limited(self, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-        if self._waits_at_once is None:
-            return await asyncio.gather(*calls)
-        turnstile = asyncio.Semaphore(self._waits_at_once)
 
-        async def call_in_turn(call: Coroutine[Any, Any, T]) -> T:
-            async with turnstile:
-                return await call
+async def _limited(at_once: int, calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    turnstile = asyncio.Semaphore(at_once)
 
-        return await asyncio.gather(*map(call_in_turn, calls))
+    async def call_in_turn(call: Coroutine[Any, Any, T]) -> T:
+        async with turnstile:
+            return await call
+
+    return await asyncio.gather(*map(call_in_turn, calls))

@@ -22,7 +22,7 @@ from durabletask.testing import create_test_backend
 from durabletask.worker import TaskHubGrpcWorker
 
 from benchmarks.processes import Process
-from benchmarks.systems.clients import ClientDriver
+from benchmarks.systems.clients import CALLS_AT_ONCE, ClientDriver
 
 WAITS_AT_ONCE: Final = 4
 """The backend has ten threads for calls, and a call that waits holds one."""
@@ -91,7 +91,7 @@ class SdkWorker(ClientDriver):
         address: str,
         hub: Process,
         database: Path | None = None,
-        waits_at_once: int | None = None,
+        waits_at_once: int = CALLS_AT_ONCE,
     ) -> None:
         super().__init__(client, waits_at_once)
         self.database = database
