@@ -15,7 +15,7 @@ from durableflow.converter import Converter
 from durableflow.engine.plugin import EnginePlugin
 from durableflow.errors import SetupError
 from durableflow.hub.address import parse_task_hub_address, unknown_scheme
-from durableflow.hub.remote import RemotePlugin
+from durableflow.hub.plugin import RemotePlugin
 from durableflow.origin import Origin
 from durableflow.plan import Connection, Plan
 from durableflow.plugins import PluginSet

@@ -14,16 +14,11 @@ from google.protobuf.message import Message
 from durableflow.engine.admin import AdminCall
 from durableflow.engine.inflight import InFlight
 from durableflow.errors import CallError, SetupError, StorageError, StorageFullError
+from durableflow.hub.channel import METADATA_BYTES, is_loopback
 from durableflow.hub.core import grpc
 from durableflow.hub.options import DEFAULT_MAX_MESSAGE_BYTES
 from durableflow.hub.port import TaskHub
-from durableflow.hub.remote import (
-    METADATA_BYTES,
-    SPEAKER,
-    SPEAKER_DOOR,
-    SPEAKER_ENGINE,
-    is_loopback,
-)
+from durableflow.hub.remote import SPEAKER, SPEAKER_DOOR, SPEAKER_ENGINE
 from durableflow.protocol.metadata import AUTHORIZATION, Metadata
 from durableflow.protocol.service import RPCS, SERVICE, Kind, Rpc
 from durableflow.protocol.status import Status

@@ -8,21 +8,19 @@ here; the channel's own retries are off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeVar
 
-from attrs import frozen
 from google.protobuf.message import Message
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import CallError, OutcomeUnknownError, TaskHubAddressError
-from durableflow.hookspecs import hookimpl
-from durableflow.hub.address import TaskHubAddress
+from durableflow.errors import CallError, OutcomeUnknownError
 from durableflow.hub.calls import ForwardingHub
+from durableflow.hub.channel import Channel, channel_options
 from durableflow.hub.core import grpc
+from durableflow.hub.credentials import TokenSource
 from durableflow.hub.options import HubOptions
-from durableflow.hub.port import TaskHub, TaskHubFactory
-from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.metadata import AUTHORIZATION, Metadata
 from durableflow.protocol.service import BY_METHOD, Kind
 from durableflow.protocol.status import Status
 
@@ -36,9 +34,6 @@ SPEAKER_DOOR: Final = "door"  # it is going away, and turned the call down unrea
 
 # Carried out once for each time it is sent.  (The port has one such call so far.)
 NOT_IDEMPOTENT: Final = frozenset({"raise_event"})
-
-# Error texts travel as metadata, percent-encoded; grpc's own bound of 8 KiB loses long ones.
-METADATA_BYTES: Final = 64 * 1024
 
 
 class HubLostError(CallError):
@@ -71,30 +66,43 @@ class RemoteTaskHub(ForwardingHub):
         metadata: Metadata = (),
         options: HubOptions,
     ) -> None:
-        self._target = target
-        self._secure = secure
+        self._prepared = Channel(
+            target=target,
+            role=options.role,
+            secure=secure,
+            options=channel_options(target, options.max_message_bytes),
+            metadata=list(metadata),
+        )
         self._metadata = metadata
-        self._options = options
+        self._tokens: TokenSource | None = None
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
         self._closed = False
 
+    @classmethod
+    def over(
+        cls, channel: Channel, options: HubOptions, tokens: TokenSource | None = None
+    ) -> RemoteTaskHub:
+        """Make one over a channel that has been thought about.
+
+        Args:
+            tokens: Where the ``authorization`` of each call comes from; None sends none.
+        """
+        hub = cls(channel.target, metadata=tuple(channel.metadata), options=options)
+        hub._prepared = channel
+        hub._tokens = tokens
+        return hub
+
     @property
     def description(self) -> str:
         """See ``TaskHub``."""
-        return f"{'grpcs' if self._secure else 'grpc'}://{self._target}"
+        return self._prepared.description
 
     async def open(self) -> None:
         """Make the channel.  It connects with the first call, and by itself ever after."""
         if self._channel is not None:
             return
-        options = list(channel_options(self._target, self._options.max_message_bytes).items())
-        if self._secure:
-            self._channel = grpc.aio.secure_channel(
-                self._target, grpc.ssl_channel_credentials(), options=options
-            )
-        else:
-            self._channel = grpc.aio.insecure_channel(self._target, options=options)
+        self._channel = self._prepared.make()
         for method, rpc in BY_METHOD.items():
             make = (
                 self._channel.unary_unary if rpc.kind is Kind.UNARY else self._channel.unary_stream
@@ -147,7 +155,8 @@ class RemoteTaskHub(ForwardingHub):
     ) -> AsyncIterator[pb.HistoryChunk]:
         """See ``TaskHub``."""
         call = self._call_of("stream_instance_history")
-        chunks = call(request, timeout=timeout, metadata=self._metadata)
+        token = await self._token(timeout)
+        chunks = call(request, timeout=timeout, metadata=self._all_metadata((), token))
         try:
             async for chunk in chunks:
                 yield chunk
@@ -163,15 +172,19 @@ class RemoteTaskHub(ForwardingHub):
         self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
     ) -> RemoteWorkItemStream:
         """See ``TaskHub``."""
-        return RemoteWorkItemStream(
-            self,
-            lambda: self._call_of("get_work_items")(request, metadata=self._metadata + metadata),
-        )
+
+        async def start() -> Any:
+            call = self._call_of("get_work_items")
+            return call(request, metadata=self._all_metadata(metadata, await self._token(None)))
+
+        return RemoteWorkItemStream(self, start)
 
     def error_from(self, error: grpc.aio.AioRpcError) -> CallError:
         """What the port says for an error of grpc's."""
         status = Status[error.code().name]
         details = error.details() or "no details"
+        if status in self._prepared.advice:
+            details = f"{details.removesuffix('.')}. {self._prepared.advice[status]}"
         if status is Status.DEADLINE_EXCEEDED:
             details = f"{self.description} has not answered before the deadline ({details})."
         if status is not Status.UNAVAILABLE:
@@ -199,14 +212,55 @@ class RemoteTaskHub(ForwardingHub):
         timeout: float | None,
         metadata: Metadata,
     ) -> Reply:
+        token = await self._token(timeout)
+        answer: Reply
         try:
-            answer: Reply = await call(request, timeout=timeout, metadata=self._metadata + metadata)
+            answer = await self._attempt(
+                call, request, timeout, self._all_metadata(metadata, token)
+            )
+        except CallError as error:
+            # Turned down at the door, so it may be sent again with another token.
+            if error.status is not Status.UNAUTHENTICATED or not self._rejects(token):
+                raise
+            token = await self._token(timeout)
+            answer = await self._attempt(
+                call, request, timeout, self._all_metadata(metadata, token)
+            )
+        return answer
+
+    async def _attempt(
+        self, call: Any, request: Message, timeout: float | None, metadata: Metadata
+    ) -> Any:
+        try:
+            return await call(request, timeout=timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             raise self.error_from(error) from None
         except asyncio.CancelledError:
             self._explain_cancellation()
             raise
-        return answer
+
+    async def _token(self, timeout: float | None) -> str | None:
+        if self._tokens is None:
+            return None
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._tokens.token()
+        except TimeoutError:
+            raise CallError(
+                Status.DEADLINE_EXCEEDED, f"No token for {self.description} came in time."
+            ) from None
+        except CallError as error:
+            message = f"{error} {self._prepared.advice.get(error.status, '')}".rstrip()
+            if error.status is Status.UNAVAILABLE:
+                raise HubLostError(message, untouched=True) from error
+            raise CallError(error.status, message) from error
+
+    def _rejects(self, token: str | None) -> bool:
+        return token is not None and self._tokens is not None and self._tokens.reject(token)
+
+    def _all_metadata(self, metadata: Metadata, token: str | None) -> Metadata:
+        bearer = () if token is None else ((AUTHORIZATION, f"Bearer {token}"),)
+        return self._metadata + metadata + bearer
 
     async def _forward_once(
         self, method: str, request: Message, reply: type[Reply], timeout: float | None
@@ -254,7 +308,7 @@ class RemoteTaskHub(ForwardingHub):
 class RemoteWorkItemStream:
     """``WorkItemStream`` over gRPC."""
 
-    def __init__(self, hub: RemoteTaskHub, start: Callable[[], Any]) -> None:
+    def __init__(self, hub: RemoteTaskHub, start: Callable[[], Awaitable[Any]]) -> None:
         self._hub = hub
         self._start = start
         self._call: Any = None
@@ -267,7 +321,7 @@ class RemoteWorkItemStream:
         if self._cancelled:
             raise StopAsyncIteration
         if self._call is None:
-            self._call = self._start()
+            self._call = await self._start()
         try:
             item = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -300,48 +354,6 @@ class RemoteWorkItemStream:
         raise HubLostError(
             f"The connection to {self._hub.description} was closed.", untouched=False
         ) from None
-
-
-@frozen
-class RemotePlugin:
-    """Brings the schemes ``grpc`` and ``grpcs``: an engine that somebody serves."""
-
-    @hookimpl
-    def register_task_hubs(self) -> Mapping[str, TaskHubFactory]:
-        """See ``hookspecs``."""
-        return {"grpc": _make, "grpcs": _make}
-
-
-def _make(address: TaskHubAddress, options: HubOptions) -> TaskHub:
-    if address.target is None:
-        raise TaskHubAddressError(f"'{address.text}' names no host and port.")
-    return RemoteTaskHub(address.target, secure=address.scheme == "grpcs", options=options)
-
-
-def channel_options(target: str, max_message_bytes: int) -> Mapping[str, int]:
-    """Arguments of a gRPC channel to ``target``, which may be anyone's engine."""
-    options = {
-        "grpc.enable_retries": 0,
-        "grpc.max_receive_message_length": max_message_bytes,
-        "grpc.max_send_message_length": -1,
-        "grpc.max_metadata_size": METADATA_BYTES,
-        # Servers ping us; that is no abuse.
-        "grpc.http2.max_pings_without_data": 0,
-        # A channel of its own, so that one hub's back-off does not delay another's connection.
-        "grpc.use_local_subchannel_pool": 1,
-        "grpc.initial_reconnect_backoff_ms": 100,
-        "grpc.max_reconnect_backoff_ms": 5_000,
-    }
-    if is_loopback(target):
-        # A proxy named in the environment cannot reach this machine's own ports.
-        options["grpc.enable_http_proxy"] = 0
-    return options
-
-
-def is_loopback(target: str) -> bool:
-    """Whether ``host:port`` names this very machine."""
-    host = target.rpartition(":")[0].strip("[]")
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _speaker(error: grpc.aio.AioRpcError) -> str | None:

@@ -12,8 +12,9 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
 from durableflow.engine.server import HubServer
 from durableflow.errors import CallError, OutcomeUnknownError
+from durableflow.hub.channel import channel_options, is_loopback
 from durableflow.hub.options import HubOptions
-from durableflow.hub.remote import HubLostError, RemoteTaskHub, channel_options, is_loopback
+from durableflow.hub.remote import HubLostError, RemoteTaskHub
 from durableflow.protocol.status import Status
 from tests.engine.proxy import Proxy
 
