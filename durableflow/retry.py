@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Collection
 from datetime import timedelta
-from typing import Any, Final
+from hashlib import blake2b
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from durableflow.errors import UsageError
+from durableflow.protocol.failures import FailureDetails
+
+ErrorType: TypeAlias = type[BaseException] | str
+Predicate: TypeAlias = Callable[[FailureDetails], bool]
 
 LONGEST_DELAY: Final = timedelta(days=3650)
 """No delay is longer: backoff that has grown past ten years would overflow dates."""
@@ -53,9 +60,48 @@ def _check_coefficient(_policy: RetryPolicy, attribute: attrs.Attribute[Any], va
         )
 
 
+def _check_jitter(_policy: RetryPolicy, attribute: attrs.Attribute[Any], value: Any) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
+        raise UsageError(
+            f"RetryPolicy({attribute.name}={value!r}): give a number from 0 to 1, the largest part "
+            "by which a wait may be shortened."
+        )
+
+
+def _retry_on(
+    value: ErrorType | Collection[ErrorType] | Predicate | None,
+) -> tuple[ErrorType, ...] | Predicate | None:
+    """Make one type, or a list of types, a tuple; leave everything else to the validator."""
+    if isinstance(value, str | type):
+        return (value,)
+    return tuple(value) if isinstance(value, Collection) else value
+
+
+def _check_retry_on(_policy: RetryPolicy, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, tuple):
+        is_fine = bool(value) and all(map(_is_error_type, value))
+    else:
+        is_fine = value is None or (callable(value) and not inspect.iscoroutinefunction(value))
+    if not is_fine:
+        raise UsageError(
+            f"RetryPolicy({attribute.name}={value!r}): give an exception class or its name, "
+            "several of them, or a plain function that takes FailureDetails and returns whether "
+            "to try again."
+        )
+
+
+def _is_error_type(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value)
+    return isinstance(value, type) and issubclass(value, BaseException)
+
+
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """When a failed activity or sub-orchestration is tried again.
+
+    A failure that is marked as non-retriable never is.
 
     Attributes:
         first_retry_interval: The wait before the second attempt; a ``timedelta`` or seconds.
@@ -64,6 +110,11 @@ class RetryPolicy:
         max_retry_interval: No wait is longer; None sets no limit.
         retry_timeout: No attempt begins a wait once this much time has passed since the first
             attempt; None sets no limit.
+        jitter: Each wait is shortened by a part of it, from none up to this one; 1 means any wait
+            from zero on.  The parts look random, and are the same in every replay.
+        retry_on: What is tried again: failures of these types (their causes do not count; see
+            ``FailureDetails.is_a``), or those for which a function returns true.  It is asked
+            once, when the failure arrives, and must depend on nothing else.  None: every failure.
 
     Raises:
         UsageError: a value is out of range or of another type.
@@ -82,14 +133,33 @@ class RetryPolicy:
         converter=_optional_duration,
         validator=attrs.validators.optional(_check_duration),
     )
+    jitter: float = attrs.field(default=0.0, validator=_check_jitter)
+    retry_on: tuple[ErrorType, ...] | Predicate | None = attrs.field(
+        default=None, converter=_retry_on, validator=_check_retry_on
+    )
 
-    def next_delay(self, *, attempt: int, elapsed: timedelta) -> timedelta | None:
+    def allows(self, failure: FailureDetails) -> bool:
+        """Whether a failure is of the kind that is tried again.
+
+        What a function of the user's raises is passed on.
+        """
+        if failure.is_non_retriable:
+            return False
+        wanted = self.retry_on
+        if wanted is None:
+            return True
+        if isinstance(wanted, tuple):
+            return any(map(failure.is_a, wanted))
+        return bool(wanted(failure))
+
+    def next_delay(self, *, attempt: int, elapsed: timedelta, seed: str = "") -> timedelta | None:
         """Say how long to wait after a failure.
 
         Args:
             attempt: The attempts made so far, at least 1.
             elapsed: From the first attempt to the latest failure, in the time of the history,
                 so that every replay decides the same.
+            seed: Which call this is: what jitter is derived from.
 
         Returns:
             The wait, or None to give up.
@@ -104,4 +174,11 @@ class RetryPolicy:
         except OverflowError:
             # Zero times anything is no wait at all, however large the factor has become.
             delay = longest if self.first_retry_interval else timedelta(0)
-        return min(delay, longest)
+        delay = min(delay, longest)
+        return delay * (1 - self.jitter * _fraction(f"{seed}\n{attempt}")) if self.jitter else delay
+
+
+def _fraction(seed: str) -> float:
+    """Return a number from 0 up to 1, always the same for the same seed."""
+    digest = blake2b(seed.encode(errors="backslashreplace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from durableflow.errors import UsageError
+from durableflow.protocol.failures import FailureDetails
 from durableflow.retry import RetryPolicy
 
 durations = st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=1000))
@@ -19,6 +22,14 @@ policies = st.builds(
     backoff_coefficient=st.floats(1, 1e6),
     max_retry_interval=st.none() | durations,
     retry_timeout=st.none() | durations,
+)
+jittered = st.builds(
+    RetryPolicy,
+    first_retry_interval=durations,
+    max_number_of_attempts=st.just(99),
+    backoff_coefficient=st.floats(1, 1e6),
+    max_retry_interval=st.none() | durations,
+    jitter=st.floats(0, 1),
 )
 
 
@@ -75,6 +86,10 @@ def test_retries_at_once_stay_at_once_however_often():
     assert policy.next_delay(attempt=99_999, elapsed=timedelta(0)) == timedelta(0)
 
 
+async def asks_later(failure: FailureDetails) -> bool:
+    return True
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -92,6 +107,17 @@ def test_retries_at_once_stay_at_once_however_often():
         ("backoff_coefficient", "2"),
         ("max_retry_interval", timedelta(seconds=-1)),
         ("retry_timeout", -5),
+        ("jitter", -0.1),
+        ("jitter", 1.1),
+        ("jitter", float("nan")),
+        ("jitter", True),
+        ("jitter", "much"),
+        ("retry_on", ()),
+        ("retry_on", 5),
+        ("retry_on", ""),
+        ("retry_on", int),
+        ("retry_on", [ValueError, 5]),
+        ("retry_on", asks_later),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(field, value):
@@ -125,3 +151,93 @@ def test_the_same_question_has_the_same_answer(policy, attempt, elapsed):
     answers = {policy.next_delay(attempt=attempt, elapsed=elapsed) for _ in range(3)}
 
     assert len(answers) == 1
+
+
+# Jitter
+
+
+@given(jittered, st.integers(1, 98), st.text())
+def test_jitter_shortens_by_no_more_than_its_part(policy, attempt, seed):
+    full = attrs.evolve(policy, jitter=0).next_delay(attempt=attempt, elapsed=timedelta(0))
+    delay = policy.next_delay(attempt=attempt, elapsed=timedelta(0), seed=seed)
+
+    assert full * (1 - policy.jitter) - timedelta(microseconds=1) <= delay <= full
+
+
+def test_jitter_depends_on_the_call_and_the_attempt_and_on_nothing_else():
+    policy = RetryPolicy(first_retry_interval=100, max_number_of_attempts=99, jitter=1)
+
+    def delays_of(seed: str) -> list[timedelta | None]:
+        return [
+            policy.next_delay(attempt=attempt, elapsed=timedelta(0), seed=seed)
+            for attempt in range(1, 9)
+        ]
+
+    assert delays_of("a") == delays_of("a")
+    assert len({*delays_of("a"), *delays_of("b")}) == 16
+
+
+def test_jitter_spreads_waits_evenly():
+    policy = RetryPolicy(first_retry_interval=1, max_number_of_attempts=9, jitter=1)
+
+    waits = sorted(
+        policy.next_delay(attempt=1, elapsed=timedelta(0), seed=str(n)).total_seconds()
+        for n in range(1000)
+    )
+
+    assert all(abs(wait - n / 1000) < 0.06 for n, wait in enumerate(waits))
+
+
+# What is tried again
+
+
+def failure(error_type: str, **details: Any) -> FailureDetails:
+    return FailureDetails(error_type, "", **details)
+
+
+def policy_for(retry_on: Any) -> RetryPolicy:
+    return RetryPolicy(first_retry_interval=1, max_number_of_attempts=9, retry_on=retry_on)
+
+
+@pytest.mark.parametrize(
+    "retry_on",
+    [
+        None,
+        ConnectionError,
+        OSError,
+        Exception,
+        "ConnectionResetError",
+        [ValueError, "builtins.ConnectionResetError"],
+        {ConnectionError},
+        lambda failure: failure.is_caused_by(OSError),
+    ],
+    ids=str,
+)
+def test_failures_that_match_are_tried_again(retry_on):
+    assert policy_for(retry_on).allows(failure("builtins.ConnectionResetError"))
+
+
+@pytest.mark.parametrize(
+    "retry_on",
+    [
+        ValueError,
+        "OSError",
+        (KeyError, "java.io.IOException"),
+        lambda failure: failure.properties.get("code") == 503,
+        lambda failure: None,
+    ],
+    ids=str,
+)
+def test_other_failures_are_not_tried_again(retry_on):
+    assert not policy_for(retry_on).allows(failure("builtins.ConnectionResetError"))
+
+
+def test_the_cause_of_a_failure_does_not_count():
+    wrapped = failure("shop.ShopError", inner=failure("builtins.ConnectionResetError"))
+
+    assert not policy_for(ConnectionError).allows(wrapped)
+
+
+@pytest.mark.parametrize("retry_on", [None, OSError, lambda failure: True], ids=str)
+def test_what_is_not_retriable_is_never_tried_again(retry_on):
+    assert not policy_for(retry_on).allows(failure("builtins.OSError", is_non_retriable=True))
