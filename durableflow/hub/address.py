@@ -10,17 +10,20 @@ from typing import Final
 import attrs
 
 from durableflow.errors import TaskHubAddressError
+from durableflow.hub.connection_string import parse_endpoint, parse_parts, quoted
 
 SCHEDULER: Final = "dts"
 """The scheme of Durable Task Scheduler connection strings, which name none."""
 
 _EXAMPLES: Final = (
     "Examples: sqlite:///orders.db (a file in the app's folder), sqlite:////srv/orders.db, "
-    "sqlite:// (in memory), grpc://localhost:4001, grpcs://hub.example.com:443."
+    "sqlite:// (in memory), grpc://localhost:4001, grpcs://hub.example.com:443, "
+    "Endpoint=https://my-scheduler.westus2.durabletask.io;Authentication=DefaultAzure;TaskHub=orders."
 )
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.IGNORECASE | re.DOTALL)
 _HOST_AND_PORT: Final = re.compile(r"(\[[0-9a-f:.]+\]|[\w.-]+):([0-9]{1,5})", re.IGNORECASE)
 _SHOWN_OPTIONS: Final = {"authentication": "Authentication", "taskhub": "TaskHub"}
+_HOST_OPTIONS: Final = ("engine", "versions")
 
 
 @attrs.frozen(kw_only=True)
@@ -33,13 +36,16 @@ class TaskHubAddress:
         path: The file, absolute; None where there is none (``sqlite://`` is in memory).
         target: What is connected to: ``host:port``, or what a plugin's scheme is followed by;
             None where nothing is.
-        options: The other parts of a connection string, by lower-case name.  May hold secrets.
+        secure: Whether it is reached over TLS.
+        options: The other parts of a connection string, and what follows the question mark of a
+            ``grpc`` address, by lower-case name.  May hold secrets.
     """
 
     scheme: str
     text: str
     path: Path | None = None
     target: str | None = attrs.field(default=None, repr=False)
+    secure: bool = False
     options: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
@@ -131,7 +137,8 @@ def _parse_host(scheme: str, rest: str) -> TaskHubAddress:
         raise TaskHubAddressError(
             f"'{_redacted(scheme, rest)}' contains credentials, which an address cannot carry."
         )
-    host_and_port = rest.rstrip("/")
+    place, _, query = rest.partition("?")
+    host_and_port = place.rstrip("/")
     match = _HOST_AND_PORT.fullmatch(host_and_port)
     if match is None:
         raise TaskHubAddressError(
@@ -140,35 +147,48 @@ def _parse_host(scheme: str, rest: str) -> TaskHubAddress:
         )
     if not 0 < int(match[2]) < 65536:
         raise TaskHubAddressError(f"'{scheme}://{host_and_port}': a port is between 1 and 65535.")
-    return TaskHubAddress(scheme=scheme, text=f"{scheme}://{host_and_port}", target=host_and_port)
+    address = f"{scheme}://{host_and_port}"
+    options = _parse_host_options(address, query)
+    shown = "&".join(f"{name}={value}" for name, value in options.items())
+    return TaskHubAddress(
+        scheme=scheme,
+        text=f"{address}?{shown}" if shown else address,
+        target=host_and_port,
+        secure=scheme == "grpcs",
+        options=options,
+    )
+
+
+def _parse_host_options(address: str, query: str) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name.lower() not in _HOST_OPTIONS or not re.fullmatch(r"[\w-]+", value):
+            raise TaskHubAddressError(
+                f"What follows the question mark of '{address}' is not understood. It takes "
+                f"{' and '.join(f'{option}=' for option in _HOST_OPTIONS)}, for example "
+                f"{address}?engine=durabletask-go."
+            )
+        options[name.lower()] = value
+    return options
 
 
 def _parse_connection_string(address: str) -> TaskHubAddress:
     """Parse ``Endpoint=…;Authentication=…;TaskHub=…``."""
-    options: dict[str, str] = {}
-    for part in filter(str.strip, address.split(";")):
-        name, separator, value = (piece.strip() for piece in part.partition("="))
-        if not separator or not name:
-            raise TaskHubAddressError(
-                "A part of the connection string is not of the form Name=value. "
-                "It reads Endpoint=https://...;Authentication=...;TaskHub=...."
-            )
-        options[name.lower()] = value
-    endpoint = options.pop("endpoint", "")
-    match = re.fullmatch(r"(https?)://([^/@:]+|\[[^/@]+\])(?::([0-9]{1,5}))?/?", endpoint)
-    if match is None:
-        raise TaskHubAddressError(
-            "The connection string needs an Endpoint=https://host, and it has "
-            f"{'another form' if endpoint else 'none'}. "
-            "It reads Endpoint=https://...;Authentication=...;TaskHub=...."
-        )
-    port = match[3] or ("443" if match[1] == "https" else "80")
+    options = parse_parts(address)
+    endpoint = parse_endpoint(options.pop("endpoint", ""))
     shown = [f"Endpoint={endpoint}"]
     shown += [
-        f"{label}={options[name]}" for name, label in _SHOWN_OPTIONS.items() if name in options
+        f"{label}={quoted(options[name])}"
+        for name, label in _SHOWN_OPTIONS.items()
+        if name in options
     ]
     return TaskHubAddress(
-        scheme=SCHEDULER, text=";".join(shown), target=f"{match[2]}:{port}", options=options
+        scheme=SCHEDULER,
+        text=";".join(shown),
+        target=endpoint.target,
+        secure=endpoint.secure,
+        options=options,
     )
 
 

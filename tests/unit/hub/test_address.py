@@ -83,6 +83,52 @@ def test_a_connection_string_may_name_a_port():
     assert parse("Endpoint=http://localhost:8080;TaskHub=default").target == "localhost:8080"
 
 
+@pytest.mark.parametrize(
+    ("text", "target", "secure"),
+    [
+        ("Endpoint=https://hub.durabletask.io", "hub.durabletask.io:443", True),
+        ("endpoint = hub.durabletask.io", "hub.durabletask.io:443", True),
+        ("ENDPOINT=HTTPS://hub:8443/", "hub:8443", True),
+        ("Endpoint=http://localhost:8080", "localhost:8080", False),
+        ("Endpoint=http://[::1]", "[::1]:80", False),
+    ],
+)
+def test_an_endpoint_without_a_scheme_is_secure(text: str, target: str, secure: bool):
+    address = parse(f"{text};TaskHub=t")
+
+    assert (address.target, address.secure) == (target, secure)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("orders", "orders"),
+        ("  orders  ", "orders"),
+        ("'two words; one hub'", "two words; one hub"),
+        ('"it\'s"', "it's"),
+        ("'it''s'", "it's"),
+        ('"say ""hi"""', 'say "hi"'),
+        ("a=b==", "a=b=="),
+        ("''", ""),
+        ("", ""),
+    ],
+)
+def test_values_of_a_connection_string_may_stand_between_quotes(written: str, meant: str):
+    address = parse(f"TASKHUB={written};;Endpoint=https://hub;")
+
+    assert address.options == {"taskhub": meant}
+    assert parse(address.text) == address
+
+
+def test_a_host_may_say_which_engine_it_is():
+    address = parse("grpc://localhost:4001/?Engine=durabletask-go&versions=in-name")
+
+    assert address.target == "localhost:4001"
+    assert address.options == {"engine": "durabletask-go", "versions": "in-name"}
+    assert address.text == "grpc://localhost:4001?engine=durabletask-go&versions=in-name"
+    assert parse(address.text) == address
+
+
 def test_schemes_of_plugins_pass_with_their_secrets_hidden():
     address = parse("postgres://user:s3cret@host/db?password=s3cret")
 
@@ -114,7 +160,12 @@ def test_schemes_of_plugins_pass_with_their_secrets_hidden():
         ("http://localhost:4001", "'grpc://host:port'"),
         ("https://localhost:4001", "'grpcs://host:port'"),
         ("Endpoint=", "has none"),
-        ("Endpoint=localhost", "another form"),
+        ("Endpoint=localhost:port", "another form"),
+        ("Endpoint=https://hub:0;TaskHub=t", "port"),
+        ('Endpoint=https://hub;TaskHub="t', "Name=value"),
+        ("Endpoint=https://hub;TaskHub='a'b", "between quotes"),
+        ("grpc://host:4001?engine=", "engine= and versions="),
+        ("grpc://host:4001?motor=go", "?engine=durabletask-go"),
         ("TaskHub=orders", "has none"),
         ("Endpoint=https://hub;TaskHub", "Name=value"),
         (":://", "no task-hub address"),
