@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.protocol.times import from_timestamp
 from durableflow.registry import Registry
+from durableflow.spelling import similar_names
 
 _MOST_NAMES: Final = 3
 
@@ -48,9 +48,8 @@ def outstanding(events: Iterable[pb.HistoryEvent], registry: Registry) -> str:
 def _activity(name: str, registry: Registry) -> str:
     if _has(registry, name):
         return f"activity '{name}'"
-    known = sorted({definition.name for definition in registry.activities()})
-    similar = get_close_matches(name, known)
-    hint = f"; did you mean '{similar[0]}'?" if similar else ""
+    similar = similar_names(name, [definition.name for definition in registry.activities()])
+    hint = f"; did you mean {similar}?" if similar else ""
     return f"activity '{name}' (this app has none of this name{hint})"
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any, Final
 
 import attrs
@@ -21,8 +20,9 @@ from durableflow.client.replies import wire_statuses
 from durableflow.errors import NotRegisteredError, UsageError
 from durableflow.hub.names import new_id
 from durableflow.protocol.times import to_timestamp
-from durableflow.registry import ABSENT, OrchestratorDefinition, Registry
+from durableflow.registry import ABSENT, OrchestratorDefinition
 from durableflow.routing import Run, VersionRequest
+from durableflow.spelling import similar_names, why_mistaken
 
 log = logging.getLogger(__name__)
 
@@ -135,36 +135,27 @@ def plan_start(
 def check_name(core: ClientCore, name: str, version: str | None) -> None:
     """Refuse a name, unknown to this app in this version, that can only be a mistake.
 
-    That is certain where only this app can serve the hub and would not run the instance, and
-    where the name differs from one of the app's own in nothing but case and separators.  A name
-    that is merely similar gets a warning, once.
+    A name that is merely similar to one of the app's own gets a warning, once.
 
     Raises:
         NotRegisteredError: with what was probably meant.
     """
     available = core.registry.orchestrator_versions(name)
-    if core.hub_is_private:
+    private_hub = core.hub.description if core.hub_is_private else None
+    if private_hub is not None:
         resolution = core.plugins.resolve_version(VersionRequest(name, version, ""), available)
         if isinstance(resolution, Run):
             return
         if available:
             raise NotRegisteredError(resolution.reason)
-        similar = similar_names(core.registry, name)
-        raise NotRegisteredError(
-            f"This app has no orchestrator '{name}', and nothing else can serve "
-            f"{core.hub.description}.{f' Did you mean {similar}?' if similar else ''} Register it "
-            "with @app.orchestrator, or import the module that does."
-        )
     if available or name in core.unknown_names:
         return
-    twins = [other for other in _names(core.registry) if _bare(other) == _bare(name)]
-    if twins:
-        raise NotRegisteredError(
-            f"This app has no orchestrator '{name}', but it has '{twins[0]}', which is probably "
-            "meant. Correct the name."
-        )
+    known = [definition.name for definition in core.registry.orchestrators()]
+    mistake = why_mistaken("orchestrator", name, known, private_hub=private_hub)
+    if mistake is not None:
+        raise NotRegisteredError(mistake)
     core.unknown_names.add(name)
-    similar = similar_names(core.registry, name)
+    similar = similar_names(name, known)
     if similar:
         log.warning(
             "This app has no orchestrator '%s'; its instances wait for a worker that has it. "
@@ -172,12 +163,6 @@ def check_name(core: ClientCore, name: str, version: str | None) -> None:
             name,
             similar,
         )
-
-
-def similar_names(registry: Registry, name: str) -> str:
-    """Return the app's orchestrators with similar names, for people; "" if there are none."""
-    matches = get_close_matches(name, _names(registry), n=3, cutoff=0.75)
-    return " or ".join(f"'{match}'" for match in matches)
 
 
 def _serialize(
@@ -211,14 +196,6 @@ def type_name(declared: Any) -> str:
 
 def _is_aware(time: object) -> bool:
     return isinstance(time, datetime) and time.tzinfo is not None
-
-
-def _names(registry: Registry) -> list[str]:
-    return sorted({definition.name for definition in registry.orchestrators()})
-
-
-def _bare(name: str) -> str:
-    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
 _EXPECTED: Final = {

@@ -9,7 +9,7 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.client.core import ClientCore
 from durableflow.client.models import OrchestrationState, OrchestrationStatus
 from durableflow.client.outstanding import outstanding
-from durableflow.client.starting import similar_names
+from durableflow.spelling import similar_names
 
 
 def why_not_yet(
@@ -50,5 +50,5 @@ def why_not_yet(
     if versions:
         known = ", ".join("none" if v is None else f"'{v}'" for v in versions)
         return f"{reason}; this app has only {known}"
-    similar = similar_names(core.registry, state.name)
+    similar = similar_names(state.name, [known.name for known in core.registry.orchestrators()])
     return f"{reason}; this app has {similar}" if similar else reason

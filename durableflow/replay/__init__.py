@@ -3,6 +3,7 @@
 Pure: there is no clock, randomness, thread or I/O in here.  Times and ids come from the history.
 """
 
+from durableflow.replay.callees import Callees as Callees
 from durableflow.replay.context import OrchestrationContext as OrchestrationContext
 from durableflow.replay.determinism import Diverged as Diverged
 from durableflow.replay.session import Session as Session

@@ -16,10 +16,12 @@ from durableflow.protocol.times import (
     micros_of_datetime,
     micros_of_timedelta,
 )
-from durableflow.registry import ABSENT, ActivityDefinition, Registry
+from durableflow.registry import ABSENT, ActivityDefinition
 from durableflow.replay import misuse
+from durableflow.replay.callees import Callees
 from durableflow.replay.journal import ActivityCall, EventWait, Journal, Timer
 from durableflow.replay.loggers import ReplaySafeLogger
+from durableflow.replay.record import Record
 from durableflow.replay.sources import call_site
 from durableflow.replay.tasks import CancellableDeferred, CancellableTask, Deferred, Task
 from durableflow.retry import RetryPolicy
@@ -58,9 +60,10 @@ class OrchestrationContext:
     same in each replay.
     """
 
-    def __init__(self, journal: Journal, registry: Registry) -> None:
+    def __init__(self, journal: Journal, callees: Callees, record: Record) -> None:
         self._journal = journal
-        self._registry = registry
+        self._callees = callees
+        self._record = record
         self._uuids = 0
 
     @property
@@ -215,7 +218,8 @@ class OrchestrationContext:
             tags: Texts that travel with the call.
 
         Raises:
-            NotRegisteredError: the function is not an activity of this app.
+            NotRegisteredError: the function is not an activity of this app, or the name is
+                certainly a mistake.
             ConversionError: the input does not fit, or cannot travel as JSON.
         """
         origin = call_site()
@@ -223,7 +227,7 @@ class OrchestrationContext:
         if isinstance(activity, str):
             name, version, expected = activity, None, Any
         else:
-            definition = self._registry.activity_of(activity)
+            definition = self._callees.of_function(activity)
             name, version = definition.name, definition.version
             expected = _input_type(definition, input)
             return_type = definition.output_type
@@ -231,6 +235,8 @@ class OrchestrationContext:
         what = f"activity '{name}'"
         if not (journal.in_turn or self._may_ask()):
             return Deferred(journal, what, origin)
+        if isinstance(activity, str):
+            self._callees.check_name(name, journal, self._record)
         text = journal.converter.dumps(input, expected, where=f"input of {what}")
         task: Deferred[Any] = Deferred(journal, what, origin)
         journal.call(ActivityCall(task, name, version, text, return_type, retry_policy, tags))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import ConversionError, OrchestratorError
+from durableflow.errors import ConversionError, OrchestratorError, SetupError, UsageError
 from durableflow.protocol.failures import FailureDetails, from_exception
 from durableflow.registry import ABSENT, OrchestratorDefinition
 from durableflow.replay import misuse
@@ -124,7 +124,9 @@ class Executor:
     def fail(self, error: BaseException) -> None:
         """End with a failure."""
         self.awaited = None
-        self.completion = Completion(pb.ORCHESTRATION_STATUS_FAILED, failure=from_exception(error))
+        # What only another program can mend is not worth a retry by a parent.
+        failure = from_exception(error, non_retriable=isinstance(error, SetupError | UsageError))
+        self.completion = Completion(pb.ORCHESTRATION_STATUS_FAILED, failure=failure)
 
     def close(self) -> None:
         """Run what the code does when it is abandoned: ``finally`` and ``with`` blocks.

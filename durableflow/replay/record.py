@@ -52,6 +52,10 @@ class Record:
             return False
         return True if self._index.scheduled.get(call_id, 0) > position else None
 
+    def shows_call(self, call_id: int, name: str) -> bool:
+        """Whether the hub once took on the call of an activity under this number."""
+        return bool(self._events) and self._index.names.get(call_id) == name
+
     @cached_property
     def _index(self) -> _Index:
         index = _Index()
@@ -59,6 +63,7 @@ class Record:
             kind = event.WhichOneof("eventType")
             if kind == "taskScheduled":
                 index.scheduled[event.eventId] = position
+                index.names[event.eventId] = event.taskScheduled.name
             elif kind == "timerCreated":
                 index.timers[event.eventId] = position
             elif kind == "orchestratorStarted":
@@ -68,8 +73,13 @@ class Record:
 
 @define
 class _Index:
-    """Where calls were last scheduled and timers created, by number, and the last turn began."""
+    """Where calls were last scheduled and timers created, by number, and the last turn began.
+
+    Attributes:
+        names: What the calls called.
+    """
 
     scheduled: dict[int, int] = field(factory=dict)
+    names: dict[int, str] = field(factory=dict)
     timers: dict[int, int] = field(factory=dict)
     last_turn: int = 0

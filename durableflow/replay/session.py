@@ -11,7 +11,8 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
 from durableflow.errors import NonDeterminismError
 from durableflow.protocol.actions import complete_orchestration
-from durableflow.registry import OrchestratorDefinition, Registry
+from durableflow.registry import OrchestratorDefinition
+from durableflow.replay.callees import Callees
 from durableflow.replay.context import OrchestrationContext
 from durableflow.replay.determinism import Diverged
 from durableflow.replay.executor import Executor
@@ -46,7 +47,7 @@ class Session:
     Args:
         definition: The code to run.
         converter: For inputs, results and events.
-        registry: Where functions given to ``call_activity`` are looked up.
+        callees: The activities that it may call.
         fail_on_nondeterminism: End the orchestration when code and history do not fit; else the
             turn is ``Diverged``.
 
@@ -59,12 +60,12 @@ class Session:
         definition: OrchestratorDefinition,
         *,
         converter: Converter,
-        registry: Registry,
+        callees: Callees,
         fail_on_nondeterminism: bool = False,
     ) -> None:
         self._definition = definition
         self._converter = converter
-        self._registry = registry
+        self._callees = callees
         self._fail_on_nondeterminism = fail_on_nondeterminism
         self.position = 0
         self._record = Record()
@@ -105,7 +106,7 @@ class Session:
 
     def _new_executor(self) -> Executor:
         journal = Journal(self._converter)
-        context = OrchestrationContext(journal, self._registry)
+        context = OrchestrationContext(journal, self._callees, self._record)
         return Executor(
             self._definition, journal, context, record=self._record, retries=self._retries
         )

@@ -33,7 +33,7 @@ from durableflow.plugins import PluginSet
 from durableflow.protocol.failures import from_exception, to_message
 from durableflow.protocol.metadata import POSITION
 from durableflow.registry import OrchestratorDefinition, Registry
-from durableflow.replay import Diverged, Session, Turn
+from durableflow.replay import Callees, Diverged, Session, Turn
 from durableflow.settings import Settings
 from durableflow.versioning import Abandon, Fail, VersionRequest
 from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
@@ -113,9 +113,16 @@ class TurnRunner:
     """Runs turns, one after another, and keeps the sessions between them."""
 
     def __init__(
-        self, *, registry: Registry, converter: Converter, plugins: PluginSet, settings: Settings
+        self,
+        *,
+        registry: Registry,
+        callees: Callees,
+        converter: Converter,
+        plugins: PluginSet,
+        settings: Settings,
     ) -> None:
         self._registry = registry
+        self._callees = callees
         self._converter = converter
         self._plugins = plugins
         self._fail_on_nondeterminism = settings.on_nondeterminism == "fail"
@@ -184,7 +191,7 @@ class TurnRunner:
         return Session(
             definition,
             converter=self._converter,
-            registry=self._registry,
+            callees=self._callees,
             fail_on_nondeterminism=self._fail_on_nondeterminism,
         )
 

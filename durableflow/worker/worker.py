@@ -16,6 +16,7 @@ from durableflow.hub.loop import HubLoop
 from durableflow.hub.port import TaskHub
 from durableflow.plugins import PluginSet
 from durableflow.registry import Registry
+from durableflow.replay import Callees
 from durableflow.settings import Settings
 from durableflow.worker.activities import Activities
 from durableflow.worker.activity_runner import ActivityRunner
@@ -68,6 +69,7 @@ class Worker:
     _settled: asyncio.Event = field(factory=asyncio.Event, init=False)
     _stopped: asyncio.Event = field(factory=asyncio.Event, init=False)
     _draining: bool = field(default=False, init=False)
+    _callees: Callees = field(init=False)
     _unknown_kinds: set[str] = field(factory=set, init=False)
     _completions: Completions = field(init=False)
     _orchestrations: Orchestrations = field(init=False)
@@ -76,6 +78,8 @@ class Worker:
 
     def __attrs_post_init__(self) -> None:
         loop = self.hub_loop.loop
+        private_hub = self.hub.description if self.serves_alone else None
+        self._callees = Callees(self.registry, private_hub=private_hub)
         self._completions = Completions(self._check_settled)
         self._orchestrations = Orchestrations(
             self.hub,
@@ -184,6 +188,7 @@ class Worker:
     def _new_turn_runner(self) -> TurnRunner:
         return TurnRunner(
             registry=self.registry,
+            callees=self._callees,
             converter=self.converter,
             plugins=self.plugins,
             settings=self.settings,

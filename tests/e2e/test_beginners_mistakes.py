@@ -137,7 +137,11 @@ def client() -> Iterator[Client]:
         (returns_a_task, "yield it first"),
         (forgets_the_input, "Pass input="),
         (sends_the_wrong_type, "quantity"),
-        (misspells_an_activity, "This worker has no activity 'helo'; it has 'hello', 'place'"),
+        (
+            misspells_an_activity,
+            "This app has no activity 'helo', and nothing else can serve sqlite://. "
+            "Did you mean 'hello'?",
+        ),
         (calls_what_is_not_registered, "@app.activity"),
         (uses_a_client, "call the client in an activity"),
     ],

@@ -12,7 +12,7 @@ from durableflow.converter import Converter
 from durableflow.protocol.failures import FailureDetails, to_message
 from durableflow.protocol.times import to_timestamp
 from durableflow.registry import Registry
-from durableflow.replay import Diverged, Session, Turn
+from durableflow.replay import Callees, Diverged, Session, Turn
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -132,8 +132,9 @@ def turns(*batches: Iterable[pb.HistoryEvent]) -> list[pb.HistoryEvent]:
 class Bench:
     """A registry with activities, and sessions of one orchestrator."""
 
-    def __init__(self, *activities: Callable[..., Any]) -> None:
+    def __init__(self, *activities: Callable[..., Any], private_hub: str | None = None) -> None:
         self.registry = Registry()
+        self.callees = Callees(self.registry, private_hub=private_hub)
         self.converter = Converter()
         for activity in activities:
             self.registry.add_activity(activity)
@@ -147,7 +148,7 @@ class Bench:
         return Session(
             definition,
             converter=self.converter,
-            registry=self.registry,
+            callees=self.callees,
             fail_on_nondeterminism=fail,
         )
 

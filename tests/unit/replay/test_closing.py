@@ -14,6 +14,15 @@ from durableflow.replay import OrchestrationContext
 from tests.unit.replay.histories import Bench, completed, described, started, turn_started
 
 
+def wait() -> None: ...
+def cleanup() -> None: ...
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench(wait, cleanup)
+
+
 def close_in_the_middle(bench: Bench, function: Callable[..., Any]) -> None:
     session = bench.session(function)
     assert described(session.turn([], [turn_started(), started()])) == ["1 wait()"]

@@ -6,7 +6,7 @@ import pytest
 
 from durableflow.converter import Converter
 from durableflow.registry import Registry
-from durableflow.replay import OrchestrationContext, Session
+from durableflow.replay import Callees, OrchestrationContext, Session
 from durableflow.worker.sessions import KeptSession, SessionCache, Tail
 from tests.unit.replay.histories import completed, started, turn_started
 
@@ -31,7 +31,7 @@ class Bench:
                 self.closed.append(name)
 
         definition = registry.add_orchestrator(orchestrator, name="order")
-        session = Session(definition, converter=Converter(), registry=registry)
+        session = Session(definition, converter=Converter(), callees=Callees(registry))
         session.turn((), [turn_started(), started(input=input)])
         self.cache.put((name, ""), KeptSession(session, "token"), now)
 

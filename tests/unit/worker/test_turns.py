@@ -14,7 +14,7 @@ from durableflow.converter import Converter
 from durableflow.plugins import PluginSet
 from durableflow.protocol.metadata import POSITION
 from durableflow.registry import Registry
-from durableflow.replay import OrchestrationContext
+from durableflow.replay import Callees, OrchestrationContext
 from durableflow.routing import Abandon, ExactVersionRouting, Fail, Run
 from durableflow.settings import Settings
 from durableflow.worker.turns import Completed, GivenBack, HistoryNeeded, TurnJob, TurnRunner
@@ -39,6 +39,7 @@ class Bench:
         plugins.register(plugin or ExactVersionRouting())
         self.runner = TurnRunner(
             registry=self.registry,
+            callees=Callees(self.registry),
             converter=Converter(),
             plugins=plugins,
             settings=Settings(task_hub="sqlite://", root=Path("/srv"), **settings),
