@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
@@ -98,7 +99,8 @@ def surface() -> Iterator[str]:
         if not inspect.isclass(value) or issubclass(value, BaseException):
             yield name + (parameters(value) if inspect.isfunction(value) else "")
             continue
-        yield f"{name}{parameters(value)}"
+        # How an enum is called differs from one Python to the next, and nobody calls one.
+        yield name if issubclass(value, Enum) else f"{name}{parameters(value)}"
         for member, found in sorted(vars(value).items()):
             if not member.startswith("_"):
                 yield f"{name}.{member}{parameters(found)}"
