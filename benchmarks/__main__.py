@@ -15,6 +15,7 @@ from benchmarks.run import measure
 def main() -> int:
     """Measure, print the tables, and write them if all was run; return the exit status."""
     options = _parser().parse_args()
+    circumstances = report.Circumstances.now()
     begin = time.monotonic()
 
     def tell(line: str) -> None:
@@ -22,10 +23,12 @@ def main() -> int:
 
     measured = measure(options.systems, options.only, quick=options.quick, tell=tell)
     print(report.to_text(measured))
+    if circumstances.warning:
+        print(f"\n{circumstances.warning}")
     if options.quick:
         print("\nSizes were small: totals are not comparable with the targets.")
     if not options.quick and options.only == [*WORKLOADS] and options.systems == [*SYSTEMS]:
-        path = report.write(measured, seconds=time.monotonic() - begin)
+        path = report.write(measured, circumstances, seconds=time.monotonic() - begin)
         print(f"\nWritten to {path}, and beside it as JSON.")
     return 1 if measured.failures else 0
 
