@@ -20,6 +20,7 @@ FILE_NAME: Final = "durableflow.toml"
 PREFIX: Final = "DURABLEFLOW_"
 
 OnNondeterminism: TypeAlias = Literal["park", "fail"]
+DeterminismGuards: TypeAlias = Literal["off", "warn", "raise"]
 Synchronous: TypeAlias = Literal["full", "normal"]
 
 
@@ -108,6 +109,8 @@ class Settings:
         root: The folder that relative files belong to, absolute.
         on_nondeterminism: ``park`` sets an instance aside whose code no longer does what its
             history says, until fixed code arrives; ``fail`` fails it.
+        determinism_guards: Whether orchestrators are watched for calls of clocks, randomness and
+            the like, which costs time: ``warn`` logs them, ``raise`` raises at the call.
         max_concurrent_activities: How many activities one worker runs at a time.
         max_concurrent_orchestrations: How many orchestrator turns one worker holds at a time.
         turn_timeout_seconds: How long one turn of an orchestrator may take before it loses its
@@ -126,6 +129,7 @@ class Settings:
     task_hub: str
     root: Path
     on_nondeterminism: OnNondeterminism = "park"
+    determinism_guards: DeterminismGuards = "off"
     max_concurrent_activities: int = 100
     max_concurrent_orchestrations: int = 500
     turn_timeout_seconds: float = 30.0
@@ -144,6 +148,7 @@ class SettingArguments(TypedDict, total=False):
 
     task_hub: str | None
     on_nondeterminism: OnNondeterminism | None
+    determinism_guards: DeterminismGuards | None
     max_concurrent_activities: int | None
     max_concurrent_orchestrations: int | None
     turn_timeout_seconds: float | timedelta | None
@@ -157,6 +162,7 @@ class SettingArguments(TypedDict, total=False):
 _KINDS: Final[Mapping[str, _Kind]] = {
     "task_hub": _Text("a task-hub address, such as sqlite:///orders.db"),
     "on_nondeterminism": _Choice(("park", "fail")),
+    "determinism_guards": _Choice(("off", "warn", "raise")),
     "max_concurrent_activities": _Whole(1),
     "max_concurrent_orchestrations": _Whole(1),
     "turn_timeout_seconds": _Seconds(),

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from time import monotonic
 from typing import Final, TypeAlias
@@ -36,6 +37,7 @@ from durableflow.registry import OrchestratorDefinition, Registry
 from durableflow.replay import Callees, Diverged, Session, Turn
 from durableflow.settings import Settings
 from durableflow.versioning import Abandon, Fail, VersionRequest
+from durableflow.worker.guards import Guard
 from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
 
 logger = logging.getLogger(__name__)
@@ -126,6 +128,8 @@ class TurnRunner:
         self._converter = converter
         self._plugins = plugins
         self._fail_on_nondeterminism = settings.on_nondeterminism == "fail"
+        guards = settings.determinism_guards
+        self._guard = None if guards == "off" else Guard(guards)
         self.sessions = SessionCache(
             most=settings.session_cache_count,
             most_bytes=settings.session_cache_bytes,
@@ -171,7 +175,10 @@ class TurnRunner:
         session, request = kept.session, job.request
         start = session.position or len(past)
         try:
-            turn = session.turn(past, request.newEvents)
+            if self._guard is None:
+                turn = session.turn(past, request.newEvents)
+            else:
+                turn = self._guard.watch(partial(session.turn, past, request.newEvents))
         except BaseException:
             session.close()
             raise

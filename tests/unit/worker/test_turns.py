@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -324,3 +325,18 @@ def test_nothing_is_kept_when_the_cache_is_off() -> None:
 
     assert bench.closed == 1
     assert isinstance(bench.run(request(SECOND, position="4:t1"), "t2"), HistoryNeeded)
+
+
+def test_orchestrators_are_guarded_where_the_settings_say_so():
+    def order(ctx: OrchestrationContext) -> float:
+        return time.time()
+
+    def status_of(**settings: Any) -> str:
+        bench = Bench(**settings)
+        bench.registry.add_orchestrator(order, version="2")
+        outcome = bench.run(request([turn_started(), started(version="2")], position="0:"), "t1")
+        status = outcome.turn.actions[-1].completeOrchestration.orchestrationStatus
+        return pb.OrchestrationStatus.Name(status).removeprefix("ORCHESTRATION_STATUS_")
+
+    assert status_of() == status_of(determinism_guards="warn") == "COMPLETED"
+    assert status_of(determinism_guards="raise") == "FAILED"
