@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 
+import attrs
 import pytest
 from google.protobuf.message import Message
 
@@ -223,13 +224,14 @@ def test_the_engine_carries_out_or_refuses_every_kind_of_action(kind: str):
     )
     action = pb.OrchestratorAction(id=1)
     getattr(action, kind).SetInParent()
+    if kind == "completeOrchestration":
+        action.completeOrchestration.orchestrationStatus = pb.ORCHESTRATION_STATUS_COMPLETED
+    events = new_events(instance, now)
 
-    outcome = apply_turn(
-        instance, new_events(instance, now), pb.OrchestratorResponse(actions=[action]), now
-    )
+    with_action = apply_turn(instance, events, pb.OrchestratorResponse(actions=[action]), now)
+    without = apply_turn(instance, events, pb.OrchestratorResponse(), now)
 
-    effects = outcome.activities or outcome.timers or outcome.failure
-    assert effects or kind == "completeOrchestration"
+    assert attrs.asdict(with_action, recurse=False) != attrs.asdict(without, recurse=False)
 
 
 if __name__ == "__main__":
