@@ -8,13 +8,15 @@ ends it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from typing import Any, ClassVar, Generic, TypeVar
 
 from durableflow.errors import UsageError
+from durableflow.hub.mailbox import Mailbox
 
 T = TypeVar("T")
 
@@ -30,6 +32,7 @@ class HubLoop:
         self.loop = asyncio.new_event_loop()
         self._pid = os.getpid()
         self._holders = 0
+        self._calls = Mailbox(self.loop)
         self._thread = threading.Thread(target=self._run, name="durableflow-hub", daemon=True)
 
     @classmethod
@@ -73,14 +76,22 @@ class HubLoop:
         Raises:
             UsageError: in a process forked after the loop had started.
         """
-        if not self.is_usable:
-            coroutine.close()
-            raise UsageError(
-                "This app was started before the process was forked, and its connections do not "
-                "survive a fork. Start the app in the child, or start processes with the 'spawn' "
-                "method: multiprocessing.get_context('spawn')."
-            )
+        self._check(coroutine)
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+
+    def call(self, coroutine: Coroutine[Any, Any, T], tell: Callable[[], None]) -> Call[T]:
+        """Start a coroutine on the hub loop, from any thread, at the least cost.
+
+        Args:
+            tell: Called on the hub loop's thread when the outcome is there.
+
+        Raises:
+            UsageError: in a process forked after the loop had started.
+        """
+        self._check(coroutine)
+        call = Call(coroutine, tell, self._calls)
+        self._calls.put(call.start)
+        return call
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the hub loop and block the calling thread until it is done.
@@ -96,23 +107,79 @@ class HubLoop:
             raise UsageError(
                 "A blocking call on the hub loop would wait for itself; await instead."
             )
-        future = self.submit(coroutine)
+        done = threading.Lock()
+        done.acquire()
+        call = self.call(coroutine, done.release)
         try:
-            return future.result(timeout)
-        finally:
-            future.cancel()
+            in_time = done.acquire(timeout=-1 if timeout is None else timeout)
+        except BaseException:
+            call.cancel()
+            raise
+        if not in_time:
+            call.cancel()
+            raise TimeoutError(f"The hub loop was not done within {timeout:g} s.")
+        try:
+            return call.result()
+        except asyncio.CancelledError:
+            raise CancelledError from None
+
+    def _check(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        if not self.is_usable:
+            coroutine.close()
+            raise UsageError(
+                "This app was started before the process was forked, and its connections do not "
+                "survive a fork. Start the app in the child, or start processes with the 'spawn' "
+                "method: multiprocessing.get_context('spawn')."
+            )
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
             self.loop.run_forever()
         finally:
+            self._calls.deliver()
             left = asyncio.all_tasks(self.loop)
             for task in left:
                 task.cancel()
             self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+
+
+class Call(Generic[T]):
+    """A coroutine on its way to the hub loop, and its outcome."""
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, T], tell: Callable[[], None], calls: Mailbox
+    ) -> None:
+        self._coroutine = coroutine
+        self._tell = tell
+        self._calls = calls
+        self._task: asyncio.Task[T] | None = None
+
+    def start(self) -> None:
+        """Begin; on the hub loop."""
+        self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        self._task.add_done_callback(self._done)
+
+    def cancel(self) -> None:
+        """Cancel it, from any thread."""
+        self._calls.put(self._cancel)
+
+    def result(self) -> T:
+        """The outcome, once it is there: a value, an exception, or ``asyncio.CancelledError``."""
+        if self._task is None:
+            raise asyncio.InvalidStateError
+        return self._task.result()
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _done(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # it is somebody's, even if that one has left
+        self._tell()
 
 
 async def await_on(hub_loop: HubLoop, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -122,7 +189,41 @@ async def await_on(hub_loop: HubLoop, coroutine: Coroutine[Any, Any, T]) -> T:
     """
     if hub_loop.is_here:
         return await coroutine
-    return await asyncio.wrap_future(hub_loop.submit(coroutine))
+    answers = _answers()
+    done = asyncio.get_running_loop().create_future()
+
+    def settle() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def tell() -> None:
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed: nobody waits
+            answers.put(settle)
+
+    call = hub_loop.call(coroutine, tell)
+    try:
+        await done
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    return call.result()
+
+
+class _Here(threading.local):
+    """The mailbox of the loop that runs on this thread."""
+
+    answers: tuple[asyncio.AbstractEventLoop, Mailbox] | None = None
+
+
+_here = _Here()
+
+
+def _answers() -> Mailbox:
+    loop = asyncio.get_running_loop()
+    known = _here.answers
+    if known is None or known[0] is not loop:
+        known = _here.answers = (loop, Mailbox(loop))
+    return known[1]
 
 
 def _renew_guard() -> None:
