@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import cattrs
 
     from durableflow.app import App
+    from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
     from durableflow.versioning import Resolution, VersionRequest
 
@@ -56,6 +57,19 @@ def configure_converter(converter: cattrs.Converter) -> None:
 
     Args:
         converter: Registers hooks by ``register_structure_hook`` and the like.
+    """
+
+
+@hookspec
+def configure_channel(channel: Channel) -> None:
+    """Change the gRPC channel to an engine that others run, before it is made.
+
+    Called when a run or a client opens its task hub, once for each channel; not for the
+    connection to another process of the same file.  It must not block.
+
+    Args:
+        channel: Its target and role, and what may be changed: options, metadata, TLS credentials,
+            interceptors, and where tokens come from.
     """
 
 

@@ -45,6 +45,7 @@ class Connection:
             max_message_bytes=settings.max_message_bytes,
             synchronous=settings.synchronous,
             share_key=plan.app,
+            configure_channel=plan.plugins.configure_channel,
         )
         self.hub: TaskHub = plan.factory(plan.address, options)
         self.loop = HubLoop.acquire()

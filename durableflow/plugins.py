@@ -17,6 +17,7 @@ from durableflow.versioning import Abandon, Fail, Resolution, Run, VersionReques
 if TYPE_CHECKING:
     import cattrs
 
+    from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
 
 _HOOKS: Final = tuple(
@@ -73,6 +74,10 @@ class PluginSet:
     def configure_converter(self, converter: cattrs.Converter) -> None:
         """Let every plugin change the converter."""
         self._call("configure_converter", converter=converter)
+
+    def configure_channel(self, channel: Channel) -> None:
+        """Let every plugin change a channel that is about to be made."""
+        self._call("configure_channel", channel=channel)
 
     def task_hub_factories(self, app: object) -> dict[str, TaskHubFactory]:
         """Collect the engines that plugins offer, by scheme.

@@ -22,6 +22,7 @@ from durableflow.errors import (
     TaskHubUnavailableError,
     UnsupportedByEngineError,
 )
+from durableflow.hub.profiles import FeatureMissingError
 from durableflow.protocol.status import Status
 
 T = TypeVar("T")
@@ -173,6 +174,8 @@ def raise_named(error: CallError, subject: Subject) -> NoReturn:
                 f"{subject.operation}: {subject.hub} does not answer ({error}). Start the engine "
                 "or the app that owns this task hub, or check the address."
             ) from error
+        case Status.UNIMPLEMENTED if isinstance(error, FeatureMissingError):
+            raise UnsupportedByEngineError(error.feature, error.engine, error.hint) from error
         case Status.UNIMPLEMENTED:
             raise UnsupportedByEngineError(
                 subject.operation, subject.hub, "Use another engine, or do without it."

@@ -86,6 +86,11 @@ def parse_task_hub_address(text: str, *, root: Path) -> TaskHubAddress:
 
 def unknown_scheme(address: TaskHubAddress, known: Iterable[str]) -> TaskHubAddressError:
     """Make the error for a scheme that no plugin serves."""
+    if address.scheme == "dapr":
+        return TaskHubAddressError(
+            f"'{address.text}': Dapr Workflow speaks a dialect of the protocol that this version "
+            f"does not speak. {_EXAMPLES}"
+        )
     if address.scheme == SCHEDULER:
         return TaskHubAddressError(
             f"'{address.text}' is a Durable Task Scheduler, which no plugin of this app serves. "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from attrs import field, frozen, validators
+
+from durableflow.hub.channel import Channel
 
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
@@ -20,9 +23,11 @@ class HubOptions:
             Only for an embedded engine.
         share_key: Those who name the same object share one in-memory hub; None shares it with
             nobody.  Only for ``sqlite://``.
+        configure_channel: Changes a channel to an engine that others run, before it is made.
     """
 
     role: Literal["worker", "client"]
     max_message_bytes: int = field(default=DEFAULT_MAX_MESSAGE_BYTES, validator=validators.gt(0))
     synchronous: str = field(default="full", validator=validators.in_(("full", "normal")))
     share_key: object | None = None
+    configure_channel: Callable[[Channel], None] = lambda channel: None

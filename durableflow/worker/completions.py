@@ -14,8 +14,9 @@ from durableflow.worker.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
-# What may succeed when it is tried again, on this connection or the next.  Everything else means
-# that nobody waits for this answer any more; engines without completion tokens say so with UNKNOWN.
+# What may succeed when it is tried again, on this connection or the next, or with the next token.
+# Everything else means that nobody waits for this answer any more; engines without completion
+# tokens say so with UNKNOWN.
 TRANSIENT: Final = frozenset(
     {
         Status.UNAVAILABLE,
@@ -24,6 +25,8 @@ TRANSIENT: Final = frozenset(
         Status.ABORTED,
         Status.CANCELLED,
         Status.INTERNAL,
+        Status.UNAUTHENTICATED,
+        Status.PERMISSION_DENIED,
     }
 )
 _BACKOFF: Final = Backoff(first_seconds=0.1, limit_seconds=5.0)

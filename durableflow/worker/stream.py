@@ -21,6 +21,7 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import (
     CallError,
     OperationalError,
+    SetupError,
     StorageTooNewError,
     StorageUnusableError,
 )
@@ -125,7 +126,7 @@ class WorkItemLoop:
         try:
             await self._hub.hello(timeout=HELLO_SECONDS)
             await self._serve()
-        except (StorageUnusableError, StorageTooNewError) as error:
+        except (StorageUnusableError, StorageTooNewError, SetupError) as error:
             self._stopped.set()
             self._on_unusable(str(error))
             return str(error)

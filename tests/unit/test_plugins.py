@@ -13,6 +13,7 @@ import pytest
 from durableflow import hookspecs
 from durableflow.errors import PluginError
 from durableflow.hookspecs import hookimpl
+from durableflow.hub.channel import Channel
 from durableflow.plugins import PluginSet
 from durableflow.routing import Abandon, ExactVersionRouting, Fail, Run, VersionRequest
 
@@ -111,6 +112,20 @@ class Engine:
     @hookimpl
     def register_task_hubs(self):
         return {self.scheme: f"factory of {self.scheme}"}
+
+
+def test_hook_configure_channel_changes_the_channel_it_is_given(plugins):
+    class Tracing:
+        @hookimpl
+        def configure_channel(self, channel):
+            channel.metadata.append(("x-trace", channel.role))
+
+    plugins.register(Tracing())
+    channel = Channel(target="localhost:1", role="worker")
+
+    plugins.configure_channel(channel)
+
+    assert channel.metadata == [("x-trace", "worker")]
 
 
 def test_hook_register_task_hubs_collects_schemes_of_all_plugins(plugins):
