@@ -49,7 +49,9 @@ class Activities:
         self._runner = runner
         self._loop = loop
         self._running: dict[_Key, ActivityJob] = {}
-        self._delivering: set[str] = set()  # tokens whose results are under way
+        # Calls and tokens whose results are under way.  Not every engine has tokens of its own for
+        # each call of a turn.
+        self._delivering: set[tuple[_Key, str]] = set()
         self._ended: deque[ActivityJob] = deque()
         self._woken = False
         self._closed = False
@@ -69,7 +71,7 @@ class Activities:
             running.token = token
             logger.debug("Activity '%s' came again while it runs", request.name)
             return
-        if token in self._delivering:
+        if (key, token) in self._delivering:
             return
         job = self._running[key] = self._runner.job(request, token)
         if job.definition is None:
@@ -135,10 +137,10 @@ class Activities:
         if self._running.get(key) is job:
             del self._running[key]
         if token:
-            self._delivering.add(token)
+            self._delivering.add((key, token))
         self._completions.send(
             lambda: hub.complete_activity_task(job.response()),
-            lambda: self._delivering.discard(token),
+            lambda: self._delivering.discard((key, token)),
         )
 
     def _give_back(self, token: str) -> None:
