@@ -1,4 +1,6 @@
-"""What the embedded engine answers beside the Durable Task protocol: who it is, and handing over.
+"""What the embedded engine answers beside the Durable Task protocol.
+
+Who it is, which work its workers take, and handing over.
 
 Served on the same port and under the same token as the protocol (``engine.server``).
 """
@@ -12,10 +14,12 @@ from attrs import frozen
 from google.protobuf.message import Message
 
 from durableflow._proto import engine_admin_pb2 as admin_pb
+from durableflow._proto import task_hub_pb2 as pb
 
 SERVICE: Final = "durableflow.EngineAdmin"
 DESCRIBE: Final = f"/{SERVICE}/Describe"
 HANDOVER: Final = f"/{SERVICE}/Handover"
+FIND_TAKERS: Final = f"/{SERVICE}/FindTakers"
 
 
 @frozen
@@ -29,12 +33,14 @@ class AdminCall:
 def admin_calls(
     describe: Callable[[], admin_pb.DescribeReply],
     hand_over: Callable[[int], Awaitable[bool]],
+    taken: Callable[[pb.WorkItemFilters], Awaitable[pb.WorkItemFilters]],
 ) -> Mapping[str, AdminCall]:
     """The admin service, by path.
 
     Args:
         describe: Says who this engine is.
         hand_over: Gives the file up to the process whose id it gets, and says whether it did.
+        taken: Returns the part of some work that a connected worker takes.
     """
 
     async def answer_describe(_: admin_pb.DescribeRequest) -> Message:
@@ -46,4 +52,5 @@ def admin_calls(
     return {
         DESCRIBE: AdminCall(admin_pb.DescribeRequest, answer_describe),
         HANDOVER: AdminCall(admin_pb.HandoverRequest, answer_handover),
+        FIND_TAKERS: AdminCall(pb.WorkItemFilters, taken),
     }

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.batch import Batch
 from durableflow.engine.clock import Clock, SystemClock
+from durableflow.engine.filters import part_taken
 from durableflow.engine.incarnation import Incarnation
 from durableflow.engine.jobs import JobThread
 from durableflow.engine.store import Reader, Store
@@ -211,6 +212,13 @@ class Engine:
         """See ``Activities.abandon``."""
         await self._writable().activities.abandon(request.completionToken)
         return pb.AbandonActivityTaskResponse()
+
+    async def taken(
+        self, work: pb.WorkItemFilters, *, timeout: float | None = None
+    ) -> pb.WorkItemFilters:
+        """See ``KnowsTakers``."""
+        streams = self._live().delivery.streams
+        return part_taken(work, [stream.filters for stream in streams])
 
     def _opened(self) -> Incarnation:
         if self._current is None:

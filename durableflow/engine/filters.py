@@ -8,6 +8,7 @@ Source: orchestrator_service.proto, GetWorkItemsRequest.workItemFilters.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Literal
 
@@ -57,3 +58,19 @@ class Filters:
 
     def __hash__(self) -> int:
         return hash(None if self._wanted is None else frozenset(self._wanted.items()))
+
+
+def part_taken(work: pb.WorkItemFilters, takers: Sequence[Filters]) -> pb.WorkItemFilters:
+    """Return the part of some work, named with exact versions, that anybody takes."""
+
+    def taken(kind: Kind, name: str, versions: Iterable[str]) -> list[str]:
+        return [v for v in versions if any(taker.match((kind, name, v)) for taker in takers)]
+
+    part = pb.WorkItemFilters()
+    for orchestration in work.orchestrations:
+        if versions := taken("turn", orchestration.name, orchestration.versions):
+            part.orchestrations.add(name=orchestration.name, versions=versions)
+    for activity in work.activities:
+        if versions := taken("activity", activity.name, activity.versions):
+            part.activities.add(name=activity.name, versions=versions)
+    return part

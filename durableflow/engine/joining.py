@@ -160,6 +160,13 @@ class FileTaskHub(ForwardingHub):
         """See ``TaskHub``."""
         return _FollowedStream(self, request, metadata)
 
+    async def taken(
+        self, work: pb.WorkItemFilters, *, timeout: float | None = None
+    ) -> pb.WorkItemFilters:
+        """See ``KnowsTakers``."""
+        link = await self.link(_Limit(timeout, REPEAT_SECONDS))
+        return await link.taken(work, timeout)
+
     async def link(self, limit: _Limit) -> Link:
         """Return where a call goes now, found within its limit."""
         membership = self._required()

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from durableflow._proto import engine_admin_pb2 as admin_pb
-from durableflow.engine.admin import DESCRIBE, HANDOVER
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.admin import DESCRIBE, FIND_TAKERS, HANDOVER
 from durableflow.engine.engine import Engine
 from durableflow.engine.inflight import InFlight
 from durableflow.engine.owner import DRAIN_SECONDS, Owner, Serving, new_token
@@ -62,9 +63,14 @@ class Link:
     """
 
     def __init__(
-        self, hub: TaskHub, *, owner: Owner | None = None, hands_over: bool = False
+        self,
+        hub: Engine | RemoteTaskHub,
+        *,
+        owner: Owner | None = None,
+        hands_over: bool = False,
     ) -> None:
-        self.hub = hub
+        self.hub: TaskHub = hub
+        self._end = hub
         self.owner = owner
         self.hands_over = hands_over
         self.calls = InFlight()
@@ -79,6 +85,12 @@ class Link:
         if isinstance(self.hub, RemoteTaskHub):
             return f"in another process, at {self.hub.description}"
         return "in this process, in memory"
+
+    async def taken(self, work: pb.WorkItemFilters, timeout: float | None) -> pb.WorkItemFilters:
+        """Ask the engine which part of some work a connected worker takes."""
+        if isinstance(self._end, RemoteTaskHub):
+            return await self._end.call(FIND_TAKERS, work, pb.WorkItemFilters, timeout=timeout)
+        return await self._end.taken(work)
 
     async def close(self) -> None:
         """Close the engine or the connection, whatever is under way."""

@@ -88,7 +88,7 @@ class Owner:
             host=serving.host,
             port=serving.port,
             token=serving.token or None,
-            admin=admin_calls(self._describe, self._answer(hand_over)),
+            admin=admin_calls(self._describe, self._answer(hand_over), self.engine.taken),
             max_message_bytes=serving.max_message_bytes,
         )
         self._record: OwnerRecord | None = None

@@ -16,7 +16,7 @@ Rules for both sides:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.hub.address import TaskHubAddress
@@ -123,6 +123,23 @@ class WorkItemStream(Protocol):
 
     def cancel(self) -> None:
         """End the stream.  Idempotent; safe while another task iterates."""
+
+
+@runtime_checkable
+class KnowsTakers(Protocol):
+    """A task hub that can say which work its workers take; the protocol has no call for it."""
+
+    async def taken(
+        self, work: pb.WorkItemFilters, *, timeout: float | None = None
+    ) -> pb.WorkItemFilters:
+        """Return the part of some work that a connected worker takes.
+
+        Args:
+            work: Names, each with the exact versions that are in question, ``""`` for none.
+
+        Raises:
+            CallError: it cannot be said at present.
+        """
 
 
 TaskHubFactory: TypeAlias = Callable[[TaskHubAddress, HubOptions], TaskHub]
