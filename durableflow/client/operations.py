@@ -30,9 +30,11 @@ from durableflow.client.models import (
     OrchestrationStatus,
     PurgeInstancesResult,
 )
+from durableflow.client.outstanding import Outstanding, outstanding
 from durableflow.client.references import AnyOrchestrator, Timeout
 from durableflow.client.replies import next_token, purged, query_request, state_of
 from durableflow.client.starting import Options, Start, plan_start
+from durableflow.client.takers import find_takers
 from durableflow.client.waiting import why_not_yet
 from durableflow.errors import (
     CallError,
@@ -228,11 +230,14 @@ class Operations:
         if not reply.exists:
             raise calls.instance_not_found(subject)
         state = self._state_of(reply, subject, False)
-        history: list[pb.HistoryEvent] = []
+        waits_for = None
         if state.runtime_status is OrchestrationStatus.RUNNING:
             with contextlib.suppress(OperationalError):  # it is a help, and no more
-                history = await self._events(subject.instance_id, None, EXPLAIN_SECONDS)
-        return why_not_yet(state, self._core, history)
+                events = await self._events(subject.instance_id, None, EXPLAIN_SECONDS)
+                waits_for = outstanding(events)
+        asked = waits_for or Outstanding()
+        takers = await find_takers(self._hub, state, asked, EXPLAIN_SECONDS)
+        return why_not_yet(state, self._core, waits_for, takers)
 
     async def _events(
         self, instance_id: str, execution_id: str | None, timeout: float | None

@@ -1,57 +1,58 @@
-"""What an unfinished instance waits for, read from its history; pure."""
+"""What an unfinished instance waits for, read from its history: ``outstanding``.  Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from datetime import datetime
+
+import attrs
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.protocol.times import from_timestamp
-from durableflow.registry import Registry
-from durableflow.spelling import similar_names
-
-_MOST_NAMES: Final = 3
 
 
-def outstanding(events: Iterable[pb.HistoryEvent], registry: Registry) -> str:
-    """Name the activities and timers that have not come back; an activity nobody has first of all.
+@attrs.frozen
+class Outstanding:
+    """What has been asked for and has not come back.
 
-    Returns:
-        Text that goes on after "it waits for".
+    Attributes:
+        activities: The name and version ("" for none) of each activity, once.
+        children: The name and instance id of each sub-orchestration.
+        next_timer: When the first timer fires; None if there is none.
     """
-    activities: dict[int, str] = {}
-    timers: dict[int, pb.TimerCreatedEvent] = {}
+
+    activities: tuple[tuple[str, str], ...] = ()
+    children: tuple[tuple[str, str], ...] = ()
+    next_timer: datetime | None = None
+
+
+def outstanding(events: Iterable[pb.HistoryEvent]) -> Outstanding:
+    """Find what an instance with this history waits for."""
+    activities: dict[int, tuple[str, str]] = {}
+    children: dict[int, tuple[str, str]] = {}
+    timers: dict[int, datetime] = {}
     for event in events:
         match event.WhichOneof("eventType"):
             case "taskScheduled":
-                activities[event.eventId] = event.taskScheduled.name
+                called = event.taskScheduled
+                activities[event.eventId] = called.name, called.version.value
             case "taskCompleted":
                 activities.pop(event.taskCompleted.taskScheduledId, None)
             case "taskFailed":
                 activities.pop(event.taskFailed.taskScheduledId, None)
+            case "subOrchestrationInstanceCreated":
+                child = event.subOrchestrationInstanceCreated
+                children[event.eventId] = child.name, child.instanceId
+            case "subOrchestrationInstanceCompleted":
+                children.pop(event.subOrchestrationInstanceCompleted.taskScheduledId, None)
+            case "subOrchestrationInstanceFailed":
+                children.pop(event.subOrchestrationInstanceFailed.taskScheduledId, None)
             case "timerCreated":
-                timers[event.eventId] = event.timerCreated
+                timers[event.eventId] = from_timestamp(event.timerCreated.fireAt)
             case "timerFired":
                 timers.pop(event.timerFired.timerId, None)
-    # Those that this app lacks come first: most often their names are misspelt.
-    names = sorted(Counter(activities.values()), key=lambda name: _has(registry, name))
-    texts = [_activity(name, registry) for name in names[:_MOST_NAMES]]
-    if len(names) > _MOST_NAMES:
-        texts.append(f"{len(names) - _MOST_NAMES} activities more")
-    if timers:
-        soonest = min(from_timestamp(timer.fireAt) for timer in timers.values())
-        texts.append(f"a timer that fires at {soonest:%Y-%m-%d %H:%M:%S} UTC")
-    return ", ".join(texts) or "an event that somebody raises"
-
-
-def _activity(name: str, registry: Registry) -> str:
-    if _has(registry, name):
-        return f"activity '{name}'"
-    similar = similar_names(name, [definition.name for definition in registry.activities()])
-    hint = f"; did you mean {similar}?" if similar else ""
-    return f"activity '{name}' (this app has none of this name{hint})"
-
-
-def _has(registry: Registry, name: str) -> bool:
-    return any(definition.name == name for definition in registry.activities())
+    return Outstanding(
+        tuple(dict.fromkeys(activities.values())),
+        tuple(children.values()),
+        min(timers.values(), default=None),
+    )
