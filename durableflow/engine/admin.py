@@ -15,11 +15,11 @@ from google.protobuf.message import Message
 
 from durableflow._proto import engine_admin_pb2 as admin_pb
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.protocol.service import FIND_TAKERS
 
 SERVICE: Final = "durableflow.EngineAdmin"
 DESCRIBE: Final = f"/{SERVICE}/Describe"
 HANDOVER: Final = f"/{SERVICE}/Handover"
-FIND_TAKERS: Final = f"/{SERVICE}/FindTakers"
 
 
 @frozen

@@ -24,7 +24,7 @@ from typing import ClassVar, Final
 
 from durableflow._proto import engine_admin_pb2 as admin_pb
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.engine.admin import DESCRIBE, FIND_TAKERS, HANDOVER
+from durableflow.engine.admin import DESCRIBE, HANDOVER
 from durableflow.engine.engine import Engine
 from durableflow.engine.inflight import InFlight
 from durableflow.engine.owner import DRAIN_SECONDS, Owner, Serving, new_token
@@ -88,9 +88,7 @@ class Link:
 
     async def taken(self, work: pb.WorkItemFilters, timeout: float | None) -> pb.WorkItemFilters:
         """Ask the engine which part of some work a connected worker takes."""
-        if isinstance(self._end, RemoteTaskHub):
-            return await self._end.call(FIND_TAKERS, work, pb.WorkItemFilters, timeout=timeout)
-        return await self._end.taken(work)
+        return await self._end.taken(work, timeout=timeout)
 
     async def close(self) -> None:
         """Close the engine or the connection, whatever is under way."""

@@ -90,6 +90,12 @@ class GuardedTaskHub(ForwardingHub):
                 return reply()
             raise translated from error
 
+    async def taken(
+        self, work: pb.WorkItemFilters, *, timeout: float | None = None
+    ) -> pb.WorkItemFilters:
+        """See ``KnowsTakers``."""
+        return await self._hub.taken(work, timeout=timeout)
+
     async def stream_instance_history(
         self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
     ) -> AsyncIterator[pb.HistoryChunk]:

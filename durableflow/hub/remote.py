@@ -21,7 +21,7 @@ from durableflow.hub.core import grpc
 from durableflow.hub.credentials import TokenSource
 from durableflow.hub.options import HubOptions
 from durableflow.protocol.metadata import AUTHORIZATION, Metadata
-from durableflow.protocol.service import BY_METHOD, Kind
+from durableflow.protocol.service import BY_METHOD, FIND_TAKERS, Kind
 from durableflow.protocol.status import Status
 
 Reply = TypeVar("Reply", bound=Message)
@@ -149,6 +149,12 @@ class RemoteTaskHub(ForwardingHub):
             response_deserializer=reply.FromString,
         )
         return await self._send(call, request, reply, timeout, ())
+
+    async def taken(
+        self, work: pb.WorkItemFilters, *, timeout: float | None = None
+    ) -> pb.WorkItemFilters:
+        """See ``KnowsTakers``; engines of others answer UNIMPLEMENTED."""
+        return await self.call(FIND_TAKERS, work, pb.WorkItemFilters, timeout=timeout)
 
     async def stream_instance_history(
         self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None

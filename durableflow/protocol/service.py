@@ -19,6 +19,9 @@ from durableflow._proto import task_hub_pb2 as pb
 
 SERVICE: Final = "TaskHubSidecarService"
 
+# Our own engine answers this beside the protocol: which part of some work its workers take.
+FIND_TAKERS: Final = "/durableflow.EngineAdmin/FindTakers"
+
 
 class Kind(Enum):
     """How many messages a call answers with; every call takes one."""

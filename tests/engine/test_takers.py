@@ -9,9 +9,13 @@ import pytest
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
 from durableflow.engine.joining import FileTaskHub
+from durableflow.engine.owner import Owner, Serving
+from durableflow.engine.ownership import OwnerLock
 from durableflow.errors import CallError
+from durableflow.hub.guarded import GuardedTaskHub
 from durableflow.hub.options import HubOptions
 from durableflow.hub.port import KnowsTakers
+from durableflow.hub.remote import RemoteTaskHub
 from durableflow.protocol.status import Status
 from tests.engine.driver import Client, Worker, only
 
@@ -59,3 +63,20 @@ async def test_a_closed_hub_does_not_tell(tmp_path: Path) -> None:
         await hub.taken(WORK)
 
     assert caught.value.status is Status.UNAVAILABLE
+
+
+async def test_a_hub_over_grpc_tells_the_same(tmp_path: Path) -> None:
+    lock = OwnerLock.try_acquire(tmp_path / "hub.db")
+    assert lock is not None
+    owner = Owner(tmp_path / "hub.db", lock, Serving(token=""), lost=lambda error: None)
+    await owner.open()
+    hub = GuardedTaskHub(RemoteTaskHub(owner.address, options=HubOptions(role="worker")))
+    await hub.open()
+
+    async with Worker(owner.engine, filters=only("order")):
+        taken = await hub.taken(WORK, timeout=5)
+    await hub.close()
+    await owner.close()
+
+    assert isinstance(hub, KnowsTakers)
+    assert [each.name for each in taken.orchestrations] == ["order"]
