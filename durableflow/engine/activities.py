@@ -106,22 +106,24 @@ class Activities:
         if not (work.dropped or work.stream or work.wake or self._suspects.holds(work.row)):
             self._delivery.offer(work)
 
-    async def complete(self, response: pb.ActivityResponse, turns: Turns) -> None:
-        """Take an activity's answer; the first one for an outstanding row wins."""
+    def complete(self, response: pb.ActivityResponse, turns: Turns) -> asyncio.Future[None]:
+        """Take an activity's answer; the first one for an outstanding row wins.
+
+        Returns:
+            What is done when the answer is committed.
+        """
         work = self._of_token(response.completionToken)
         if work is None:
-            return
+            return self._committer.nothing()
         resident = work.resident
         held = resident.session is not None and resident.session.is_open
         writes = self._committer.writes(resident, delay=PAIRING if held else 0.0)
         self._end(work)
-        writes.activities_gone.append(work.row)
+        writes.end_activity(work.row)
         if not (resident.gone or resident.instance.is_terminal):
             event = transitions.task_result(work.task_id, response, self._clock.now())
             turns.add_message(resident, event, delay=PAIRING if held else 0.0)
-        barrier = self._committer.barrier(resident, hurry=False)
-        if barrier is not None:
-            await barrier
+        return self._committer.covered(resident, hurry=False)
 
     async def abandon(self, token: str) -> None:
         """Take an activity back; it is offered again after a growing delay."""
@@ -205,8 +207,7 @@ class Activities:
         stream.activities.pop(work.row, None)
         was_suspect = self._suspects.finished(work.row)
         writes = self._committer.writes(work.resident, delay=RECORDING)
-        if writes.dispatched.pop(work.row, None) is None or was_suspect:
-            writes.returned.append(work.row)
+        writes.take_back(work.row, recorded=was_suspect)
 
     def _wake(self, work: ActivityWork) -> None:
         work.wake = None
@@ -231,7 +232,7 @@ class Activities:
         stream.activities[work.row] = work
         vigilant = self._suspects.vigilant
         writes = self._committer.writes(work.resident, delay=0.0 if vigilant else RECORDING)
-        writes.dispatched[work.row] = self._suspects.record(work.row)
+        writes.give_out(work.row, self._suspects.record(work.row))
         item, work.item = work.item, None
         if item is None or vigilant:
             task = self._loop.create_task(self._send_later(work, stream, item))

@@ -19,8 +19,8 @@ from typing import Final, Protocol
 
 from durableflow.engine.batch import Batch
 from durableflow.engine.jobs import JobThread
-from durableflow.engine.resident import Resident, Writes
-from durableflow.engine.rows import changed_row, created_row
+from durableflow.engine.resident import Resident
+from durableflow.engine.writes import Writes
 from durableflow.errors import StorageError
 
 # How long an activity's result may wait for the turn that it triggers, in seconds.
@@ -101,9 +101,19 @@ class Committer:
             self._kick()
         future: asyncio.Future[None] = self._loop.create_future()
         if self._stopped is None:
-            writes.waiters.append(future)
+            writes.wait(future)
         else:
             _fail(future, self._stopped)
+        return future
+
+    def covered(self, resident: Resident, *, hurry: bool = True) -> asyncio.Future[None]:
+        """Like ``barrier``, but always a future: it is done if everything is committed."""
+        return self.barrier(resident, hurry=hurry) or self.nothing()
+
+    def nothing(self) -> asyncio.Future[None]:
+        """A future for nothing to wait for."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        future.set_result(None)
         return future
 
     async def flush(self) -> None:
@@ -127,7 +137,7 @@ class Committer:
         writes = [*self._pending.values(), *(w for _, w in self._committing)]
         self._pending.clear()
         self._committing.clear()
-        for future in [f for w in writes for f in w.waiters] + self._flushes:
+        for future in [f for w in writes for f in w.waiters or ()] + self._flushes:
             if not future.done():
                 _fail(future, error)
 
@@ -165,7 +175,7 @@ class Committer:
             del self._pending[resident]
             resident.pending = None
             resident.committing = writes
-            _collect(batch, resident, writes)
+            writes.write_to(batch, resident.instance)
         self._committing = due
         self._busy = True
         self._jobs.submit(self._store.write, batch).add_done_callback(self._done)
@@ -184,10 +194,10 @@ class Committer:
         self._committing = []
         for resident, writes in committed:
             resident.committing = None
-            for waiter in writes.waiters:
+            for waiter in writes.waiters or ():
                 if not waiter.done():
                     waiter.set_result(None)
-            for effect in writes.effects:
+            for effect in writes.effects or ():
                 effect()
             self._on_settled(resident)
         self._wake_flushes()
@@ -203,33 +213,3 @@ class Committer:
 def _fail(future: asyncio.Future[None], error: Exception) -> None:
     future.set_exception(error)
     future.exception()  # a caller that left must not make asyncio complain
-
-
-def _collect(batch: Batch, resident: Resident, writes: Writes) -> None:
-    """Add one instance's writes to a batch, with its row as it is now."""
-    instance = resident.instance
-    batch.dispatched.extend((item, *record) for item, record in writes.dispatched.items())
-    batch.returned.extend((item,) for item in writes.returned)
-    if writes.removed:
-        batch.removed.append(instance.key)
-        return
-    if writes.retired:
-        batch.retired.append(instance.key)
-    if writes.created:
-        batch.created.append(created_row(instance))
-    elif writes.changed:
-        batch.changed.append(changed_row(instance))
-    if writes.dropped:
-        batch.dropped.append(instance.key)
-    elif writes.ended:
-        batch.ended.append(instance.key)
-    batch.chunks.extend(writes.chunks)
-    for row, event in writes.inbox.items():
-        batch.inbox.append((row, event.SerializeToString()))
-    batch.inbox_gone.extend((row,) for row in writes.inbox_gone)
-    for row, activity in writes.activities.items():
-        batch.activities.append((row, activity.item.activityRequest.SerializeToString()))
-    batch.activities_gone.extend((row,) for row in writes.activities_gone)
-    for row, timer in writes.timers.items():
-        batch.timers.append((row, timer.fire_at, timer.timer_id, timer.stamp))
-    batch.timers_gone.extend((row,) for row in writes.timers_gone)

@@ -56,10 +56,9 @@ class Custody:
             return None
         writes = self._core.committer.writes(resident)
         if record is None:
-            writes.dispatched.pop(item, None)
-            writes.returned.append(item)
+            writes.take_back(item, recorded=True)
         else:
-            writes.dispatched[item] = record
+            writes.give_out(item, record)
         return self._core.committer.barrier(resident)
 
     def quarantine(self, item: int, crashes: int) -> None:

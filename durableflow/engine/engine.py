@@ -184,20 +184,18 @@ class Engine:
         """A stream of work items; it begins when it is first read."""
         return self._writable().open_stream(request, metadata)
 
-    async def complete_orchestrator_task(
+    def complete_orchestrator_task(
         self, request: pb.OrchestratorResponse, *, timeout: float | None = None
-    ) -> pb.CompleteTaskResponse:
+    ) -> asyncio.Future[None]:
         """See ``Turns.complete``."""
-        await _within(timeout, self._writable().turns.complete(request))
-        return pb.CompleteTaskResponse()
+        return self._writable().turns.complete(request)
 
-    async def complete_activity_task(
+    def complete_activity_task(
         self, request: pb.ActivityResponse, *, timeout: float | None = None
-    ) -> pb.CompleteTaskResponse:
+    ) -> asyncio.Future[None]:
         """See ``Activities.complete``."""
         live = self._writable()
-        await _within(timeout, live.activities.complete(request, live.turns))
-        return pb.CompleteTaskResponse()
+        return live.activities.complete(request, live.turns)
 
     async def abandon_orchestrator_task(
         self, request: pb.AbandonOrchestrationTaskRequest, *, metadata: Metadata = ()

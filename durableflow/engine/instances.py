@@ -220,7 +220,7 @@ class Instances:
         instance = resident.instance
         if instance.timers.pop(timer.row, None) is None:
             return
-        self._committer.writes(resident).timers_gone.append(timer.row)
+        self._committer.writes(resident).end_timer(timer.row)
         if timer.row == start_row(instance.key):
             self._turns.ready(resident)
             return

@@ -18,17 +18,18 @@ be told from somebody else's instance: if the instance has that execution id, it
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.engine import Engine
 from durableflow.engine.membership import Link, Membership
 from durableflow.errors import CallError, OutcomeUnknownError, TaskHubUnavailableError
 from durableflow.hub.calls import ForwardingHub
+from durableflow.hub.names import new_id
 from durableflow.hub.options import HubOptions
 from durableflow.hub.port import WorkItemStream
 from durableflow.hub.remote import NOT_IDEMPOTENT, HubLostError
@@ -60,7 +61,7 @@ class FileTaskHub(ForwardingHub):
         self._options = options
         self._membership: Membership | None = None
         self._closed = False
-        self._under_way: set[asyncio.Future[Any]] = set()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self.streams: set[_FollowedStream] = set()
 
     @property
@@ -90,8 +91,8 @@ class FileTaskHub(ForwardingHub):
     async def close(self) -> None:
         """See ``TaskHub``."""
         self._closed = True
-        for future in tuple(self._under_way):
-            future.cancel()
+        for task in tuple(self._under_way):
+            task.cancel()
         for stream in tuple(self.streams):
             stream.break_off()
         if self._membership is not None:
@@ -118,7 +119,7 @@ class FileTaskHub(ForwardingHub):
     ) -> pb.CreateInstanceResponse:
         """Start an instance once, however often the request has to be sent."""
         if not request.HasField("executionId"):
-            request.executionId.value = secrets.token_hex(16)
+            request.executionId.value = new_id()
         try:
             answer: pb.CreateInstanceResponse = await self._repeat(
                 "start_instance", request, timeout, ()
@@ -128,6 +129,22 @@ class FileTaskHub(ForwardingHub):
                 return pb.CreateInstanceResponse(instanceId=request.instanceId)
             raise
         return answer
+
+    def complete_orchestrator_task(
+        self, request: pb.OrchestratorResponse, *, timeout: float | None = None
+    ) -> Awaitable[object]:
+        """See ``TaskHub``; the engine of this process takes a turn without further ado."""
+        if (engine := self._engine()) is not None:
+            return engine.complete_orchestrator_task(request)
+        return super().complete_orchestrator_task(request, timeout=timeout)
+
+    def complete_activity_task(
+        self, request: pb.ActivityResponse, *, timeout: float | None = None
+    ) -> Awaitable[object]:
+        """See ``TaskHub``; the engine of this process takes an answer without further ado."""
+        if (engine := self._engine()) is not None:
+            return engine.complete_activity_task(request)
+        return super().complete_activity_task(request, timeout=timeout)
 
     async def stream_instance_history(
         self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
@@ -192,13 +209,14 @@ class FileTaskHub(ForwardingHub):
 
     async def until_closed(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Await something that may last, but not longer than this hub is open."""
-        task = asyncio.ensure_future(coroutine)
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("the port is called from tasks only")
         self._under_way.add(task)
         try:
-            return await task
+            return await coroutine
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if self._closed and (caller is None or not caller.cancelling()):
+            if self._closed and task.uncancel() == 0:  # nobody else has cancelled it
                 raise self.closed_error() from None
             raise
         finally:
@@ -207,6 +225,13 @@ class FileTaskHub(ForwardingHub):
     async def _repeat(
         self, method: str, request: Message, timeout: float | None, metadata: Metadata
     ) -> Any:
+        link = self._required().current
+        if link is not None and link.engine is not None:
+            try:
+                return await _call(link, method, request, timeout, metadata)
+            except CallError as error:
+                if not _may_repeat(method, link, error):
+                    raise
         limit = _Limit(timeout, None if method in WAITS else REPEAT_SECONDS)
         while True:
             link = self._required().current or await self.link(limit)
@@ -224,6 +249,10 @@ class FileTaskHub(ForwardingHub):
             pb.GetInstanceRequest(instanceId=request.instanceId), timeout=timeout
         )
         return state.orchestrationState.executionId.value == request.executionId.value
+
+    def _engine(self) -> Engine | None:
+        link = self._required().current
+        return None if link is None else link.engine
 
     def _required(self) -> Membership:
         if self._membership is None:

@@ -17,7 +17,7 @@ from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
 from durableflow.engine.outcome import ChildStart, Continuation, Outcome
-from durableflow.engine.resident import Resident, Writes
+from durableflow.engine.resident import Resident
 from durableflow.engine.state import CONTINUED_AS_NEW
 from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
@@ -60,11 +60,12 @@ class Lifecycles:
         resident = self._working_set.add(instance)
         writes = self._committer.writes(resident)
         writes.created = True
-        writes.inbox.update((message.row, message.event) for message in instance.inbox)
+        for message in instance.inbox:
+            writes.add_message(message)
         if timer is not None:
-            writes.timers[timer.row] = timer
+            writes.add_timer(timer)
             row = TimerRow(timer.fire_at, timer.row, timer.timer_id, timer.stamp)
-            writes.effects.append(partial(self._timers.add, row))
+            writes.then(partial(self._timers.add, row))
         self._turns.ready(resident)
         return resident
 
@@ -74,9 +75,7 @@ class Lifecycles:
         events = transitions.new_events(resident.instance, now)
         outcome = transitions.terminate(resident.instance, events, output, now)
         self._stop_work(resident)
-        writes = self._committer.writes(resident)
-        writes.activities.clear()
-        writes.dropped = True
+        self._committer.writes(resident).drop_work()
         self._turns.apply(resident, outcome)
 
     def remove(self, resident: Resident) -> None:
@@ -122,11 +121,12 @@ class Lifecycles:
         old.timers.clear()
         resident.gone = True
         self._histories.drop(resident)
-        _retire(self._committer.writes(resident))
+        self._committer.writes(resident).retire()
         new = self._working_set.add(instance)
         writes = self._committer.writes(new)
         writes.created = True
-        writes.inbox.update((message.row, message.event) for message in instance.inbox)
+        for message in instance.inbox:
+            writes.add_message(message)
         _wake(resident)
         self._turns.ready(new)
 
@@ -207,17 +207,6 @@ def _missing(get: Callable[[str], Resident | None], root: Resident) -> Iterator[
                 yield child_id
             else:
                 waiting.append(child)
-
-
-def _retire(writes: Writes) -> None:
-    """Turn an execution's writes into its departure; activities that it queued still run."""
-    writes.retired = True
-    writes.created = writes.changed = writes.ended = False
-    writes.chunks.clear()
-    writes.inbox.clear()
-    writes.inbox_gone.clear()
-    writes.timers.clear()
-    writes.timers_gone.clear()
 
 
 def _wake(resident: Resident) -> None:

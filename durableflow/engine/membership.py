@@ -78,6 +78,11 @@ class Link:
         self.is_retired = False
 
     @property
+    def engine(self) -> Engine | None:
+        """The engine itself, if it is in this process."""
+        return self.hub if isinstance(self.hub, Engine) else None
+
+    @property
     def engine_place(self) -> str:
         """Where the engine runs, for people."""
         if self.owner is not None:

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from math import inf
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.engine.outcome import ScheduledActivity, ScheduledTimer
 from durableflow.engine.state import Instance
+from durableflow.engine.writes import Writes
 
 if TYPE_CHECKING:
     from durableflow.engine.stream import Stream
-
-
-@define(slots=True, eq=False)
-class Writes:
-    """What the store must gain for one instance.
-
-    Kept as a sum, not as a list of steps: a message that arrives and is consumed before the commit
-    never touches the disk.
-
-    Attributes:
-        due: Loop time from which a commit takes it; ``inf`` while it is empty.
-        waiters: Futures that the commit resolves.
-        effects: What may happen only once this is committed.
-    """
-
-    due: float = inf
-    created: bool = False
-    changed: bool = False
-    removed: bool = False
-    dropped: bool = False
-    retired: bool = False
-    ended: bool = False
-    chunks: list[tuple[int, bytes]] = field(factory=list)
-    inbox: dict[int, pb.HistoryEvent] = field(factory=dict)
-    inbox_gone: list[int] = field(factory=list)
-    activities: dict[int, ScheduledActivity] = field(factory=dict)
-    activities_gone: list[int] = field(factory=list)
-    timers: dict[int, ScheduledTimer] = field(factory=dict)
-    timers_gone: list[int] = field(factory=list)
-    dispatched: dict[int, tuple[int, int]] = field(factory=dict)
-    returned: list[int] = field(factory=list)
-    waiters: list[asyncio.Future[None]] = field(factory=list)
-    effects: list[Callable[[], None]] = field(factory=list)
 
 
 @define(slots=True, eq=False)

@@ -247,8 +247,8 @@ def server_options(max_message_bytes: int) -> Mapping[str, int]:
 
 def _unary(rpc: Rpc, method: Any) -> Call:
     async def plain(request: Any, context: Context) -> Message:
-        reply: Message = await method(request, timeout=context.time_remaining())
-        return reply
+        reply: Message | None = await method(request, timeout=context.time_remaining())
+        return rpc.reply() if reply is None else reply
 
     async def with_metadata(request: Any, context: Context) -> Message:
         reply: Message = await method(request, metadata=_metadata_of(context))

@@ -126,8 +126,9 @@ class Turns:
         """Put an event into an instance's inbox and run the instance if it can run."""
         row = resident.next_message
         resident.next_message += 1
-        resident.instance.inbox.append(Message(row, event))
-        self._committer.writes(resident, delay=delay).inbox[row] = event
+        message = Message(row, event)
+        resident.instance.inbox.append(message)
+        self._committer.writes(resident, delay=delay).add_message(message)
         self.ready(resident)
 
     def ready(self, resident: Resident) -> None:
@@ -143,8 +144,13 @@ class Turns:
         instance = resident.instance
         return TurnWork(resident, ("turn", instance.name, instance.version or ""), self._send)
 
-    async def complete(self, response: pb.OrchestratorResponse) -> None:
-        """Apply a turn's outcome; a stale token changes nothing.
+    def complete(self, response: pb.OrchestratorResponse) -> asyncio.Future[None]:
+        """Apply a turn's outcome, at once if it touches no other instance.
+
+        A stale token changes nothing.
+
+        Returns:
+            What is done when the outcome is committed.
 
         Raises:
             CallError: INVALID_ARGUMENT for a partial response.
@@ -156,18 +162,22 @@ class Turns:
             )
         resident = self._by_token.get(response.completionToken)
         if resident is None or resident.turn is None:
-            return
+            return self._committer.nothing()
         others = transitions.targets(resident.instance, response)
         if others:
-            with self._working_set.holding():
-                for instance_id, with_family in others.items():
-                    await self._others.load(instance_id, with_family=with_family)
-                self._complete(resident, response)
-        else:
+            return self._loop.create_task(self._complete_with(others, resident, response))
+        self._complete(resident, response)
+        return self._committer.covered(resident)
+
+    async def _complete_with(
+        self, others: dict[str, bool], resident: Resident, response: pb.OrchestratorResponse
+    ) -> None:
+        """Load the instances that a turn touches, then apply it."""
+        with self._working_set.holding():
+            for instance_id, with_family in others.items():
+                await self._others.load(instance_id, with_family=with_family)
             self._complete(resident, response)
-        barrier = self._committer.barrier(resident)
-        if barrier is not None:
-            await barrier
+        await self._committer.covered(resident)
 
     def _complete(self, resident: Resident, response: pb.OrchestratorResponse) -> None:
         """Apply a turn whose targets are in memory, without suspension."""
@@ -231,8 +241,7 @@ class Turns:
         item = -resident.instance.key
         was_suspect = self._suspects.finished(item)
         writes = self._committer.writes(resident, delay=RECORDING)
-        if writes.dispatched.pop(item, None) is None or was_suspect:
-            writes.returned.append(item)
+        writes.take_back(item, recorded=was_suspect)
 
     def lost(self, stream: Stream) -> None:
         """Take back every turn of a stream that ended; turns have no effects, so at once."""
@@ -245,8 +254,9 @@ class Turns:
         """Make an outcome true in memory, and queue its writes and effects."""
         instance, writes = resident.instance, self._committer.writes(resident)
         if outcome.activities:
-            writes.activities.update((activity.row, activity) for activity in outcome.activities)
-            writes.effects.append(partial(self._start_activities, resident, outcome))
+            for activity in outcome.activities:
+                writes.add_activity(activity)
+            writes.then(partial(self._start_activities, resident, outcome))
         if outcome.continued is not None:
             instance.activities.update((a.row, a.task_id) for a in outcome.activities)
             self._others.carry_out(resident, outcome)
@@ -255,21 +265,19 @@ class Turns:
         was_pending = instance.status == PENDING
         chunk = outcome.chunk.SerializeToString()
         parked = instance.parked
-        writes.chunks.append((instance.key * ROW_SPAN + instance.chunks, chunk))
+        writes.add_chunk(instance.key * ROW_SPAN + instance.chunks, chunk)
         for message in transitions.absorb(instance, outcome):
-            if writes.inbox.pop(message.row, None) is None:
-                writes.inbox_gone.append(message.row)
+            writes.consume(message.row)
         if parked and parked.kind == QUARANTINE and self._suspects.quarantines(instance.activities):
             instance.parked = parked  # other work of the instance goes on
         writes.changed = True
         resident.abandons = 0
         for timer in outcome.timers:
-            writes.timers[timer.row] = timer
+            writes.add_timer(timer)
             row = TimerRow(timer.fire_at, timer.row, timer.timer_id, timer.stamp)
-            writes.effects.append(partial(self._set_timer, row))
+            writes.then(partial(self._set_timer, row))
         if instance.is_terminal:
-            writes.timers.clear()
-            writes.ended = True
+            writes.end()
             resident.session = None
             self._histories.drop(resident)
             _resolve(resident.completion_waiters)
@@ -293,10 +301,9 @@ class Turns:
         request.newEvents.extend(events)
         if instance.trace is not None:
             request.orchestrationTraceContext.ParseFromString(instance.trace)
-        record = self._committer.writes(
-            resident, delay=0.0 if self._suspects.vigilant else RECORDING
-        )
-        record.dispatched[-instance.key] = self._suspects.record(-instance.key)
+        delay = 0.0 if self._suspects.vigilant else RECORDING
+        writes = self._committer.writes(resident, delay=delay)
+        writes.give_out(-instance.key, self._suspects.record(-instance.key))
         if stream.keeps_sessions and (resident.session is stream or not instance.events):
             position = f"{instance.events}:{resident.token if instance.events else ''}"
             request.properties[keys.POSITION].string_value = position

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import TypeVar
 
 from google.protobuf.empty_pb2 import Empty
@@ -108,17 +108,17 @@ class ForwardingHub(ABC):
             "query_instances", request, pb.QueryInstancesResponse, timeout=timeout
         )
 
-    async def complete_orchestrator_task(
+    def complete_orchestrator_task(
         self, request: pb.OrchestratorResponse, *, timeout: float | None = None
-    ) -> pb.CompleteTaskResponse:
-        return await self.forward(
+    ) -> Awaitable[object]:
+        return self.forward(
             "complete_orchestrator_task", request, pb.CompleteTaskResponse, timeout=timeout
         )
 
-    async def complete_activity_task(
+    def complete_activity_task(
         self, request: pb.ActivityResponse, *, timeout: float | None = None
-    ) -> pb.CompleteTaskResponse:
-        return await self.forward(
+    ) -> Awaitable[object]:
+        return self.forward(
             "complete_activity_task", request, pb.CompleteTaskResponse, timeout=timeout
         )
 

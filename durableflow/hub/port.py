@@ -15,7 +15,7 @@ Rules for both sides:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from durableflow._proto import task_hub_pb2 as pb
@@ -93,13 +93,19 @@ class TaskHub(Protocol):
         self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
     ) -> WorkItemStream: ...
 
-    async def complete_orchestrator_task(
+    def complete_orchestrator_task(
         self, request: pb.OrchestratorResponse, *, timeout: float | None = None
-    ) -> pb.CompleteTaskResponse: ...
+    ) -> Awaitable[object]:
+        """Hand in a turn.  The reply says nothing but that it was taken.
 
-    async def complete_activity_task(
+        An engine in this process takes it at once, before anybody awaits, may raise at once, and
+        gives back a plain future, so that the caller needs no task of its own to wait with.
+        """
+
+    def complete_activity_task(
         self, request: pb.ActivityResponse, *, timeout: float | None = None
-    ) -> pb.CompleteTaskResponse: ...
+    ) -> Awaitable[object]:
+        """Hand in an activity's answer, as ``complete_orchestrator_task`` does a turn."""
 
     async def abandon_orchestrator_task(
         self, request: pb.AbandonOrchestrationTaskRequest, *, metadata: Metadata = ()

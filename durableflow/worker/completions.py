@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
+from functools import partial
 from random import SystemRandom
-from typing import Any, Final
+from typing import Final
 
 from durableflow.errors import CallError
 from durableflow.protocol.status import Status
@@ -31,7 +32,7 @@ TRANSIENT: Final = frozenset(
 )
 _BACKOFF: Final = Backoff(first_seconds=0.1, limit_seconds=5.0)
 
-Call = Callable[[], Coroutine[Any, Any, object]]
+Call = Callable[[], Awaitable[object]]
 
 
 class Completions:
@@ -46,11 +47,12 @@ class Completions:
         self._backoff = backoff
         self._jitter = SystemRandom().random
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: set[asyncio.Future[object]] = set()
 
     @property
     def outstanding(self) -> int:
         """How many calls have not been answered yet."""
-        return len(self._tasks)
+        return len(self._tasks) + len(self._answers)
 
     def send(self, call: Call, done: Callable[[], None] | None = None) -> None:
         """Make a call now, and again until it is accepted or known to be stale.
@@ -60,20 +62,51 @@ class Completions:
                 attempt makes its own.
             done: Called when nothing more will be sent.
         """
-        self._tasks.add(asyncio.create_task(self._deliver(call, done)))
+        try:
+            answer = call()
+        except CallError as error:
+            self._again(call, done, error)
+            return
+        if isinstance(answer, asyncio.Future):
+            self._answers.add(answer)
+            answer.add_done_callback(partial(self._answered, call, done))
+        else:
+            self._tasks.add(asyncio.create_task(self._deliver(call, done, answer)))
 
     def cancel(self) -> None:
         """Give up what has not been answered."""
-        for task in self._tasks:
+        for task in self._tasks | self._answers:
             task.cancel()
 
-    async def _deliver(self, call: Call, done: Callable[[], None] | None) -> None:
+    def _answered(
+        self, call: Call, done: Callable[[], None] | None, answer: asyncio.Future[object]
+    ) -> None:
+        """A future of an engine in this process is done."""
+        self._answers.discard(answer)
+        error = None if answer.cancelled() else answer.exception()
+        if error is not None:
+            self._again(call, done, error)
+            return
+        if done is not None:
+            done()
+        self._on_answered()
+
+    def _again(self, call: Call, done: Callable[[], None] | None, error: BaseException) -> None:
+        """Begin with an attempt that failed already."""
+        failed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        failed.set_exception(error)
+        self._tasks.add(asyncio.create_task(self._deliver(call, done, failed)))
+
+    async def _deliver(
+        self, call: Call, done: Callable[[], None] | None, answer: Awaitable[object] | None
+    ) -> None:
         failures = 0
         try:
             while True:
                 try:
-                    await call()
+                    await (answer or call())
                 except CallError as error:
+                    answer = None
                     if error.status not in TRANSIENT:
                         _log_refusal(error)
                         return

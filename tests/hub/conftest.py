@@ -62,11 +62,13 @@ class SpoilingHub(ForwardingHub):
             await call(timeout=timeout)
             return reply()
         if BY_METHOD[method].takes_metadata:
-            answer: Reply = await call(mine, metadata=metadata)
+            answer: Reply | None = await call(mine, metadata=metadata)
         else:
             answer = await call(mine, timeout=timeout)
-        kept = copy_of(answer)
         mine.Clear()
+        if answer is None:  # a reply without content
+            return reply()
+        kept = copy_of(answer)
         answer.Clear()
         return kept
 
