@@ -27,6 +27,7 @@ from google.protobuf.message import Message
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
 from durableflow.engine.membership import Link, Membership
+from durableflow.engine.repetition import Limit, RepeatedError
 from durableflow.errors import CallError, OutcomeUnknownError, TaskHubUnavailableError
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.names import new_id
@@ -124,7 +125,7 @@ class FileTaskHub(ForwardingHub):
             answer: pb.CreateInstanceResponse = await self._repeat(
                 "start_instance", request, timeout, ()
             )
-        except _RepeatedError as error:
+        except RepeatedError as error:
             if error.status is Status.ALREADY_EXISTS and await self._is_ours(request, timeout):
                 return pb.CreateInstanceResponse(instanceId=request.instanceId)
             raise
@@ -150,7 +151,7 @@ class FileTaskHub(ForwardingHub):
         self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
     ) -> AsyncIterator[pb.HistoryChunk]:
         """See ``TaskHub``."""
-        limit = _Limit(timeout, REPEAT_SECONDS)
+        limit = Limit(timeout, REPEAT_SECONDS)
         begun = False
         while True:
             link = await self.link(limit)
@@ -181,10 +182,10 @@ class FileTaskHub(ForwardingHub):
         self, work: pb.WorkItemFilters, *, timeout: float | None = None
     ) -> pb.WorkItemFilters:
         """See ``KnowsTakers``."""
-        link = await self.link(_Limit(timeout, REPEAT_SECONDS))
+        link = await self.link(Limit(timeout, REPEAT_SECONDS))
         return await link.taken(work, timeout)
 
-    async def link(self, limit: _Limit) -> Link:
+    async def link(self, limit: Limit) -> Link:
         """Return where a call goes now, found within its limit."""
         membership = self._required()
         if membership.current is not None:
@@ -232,7 +233,7 @@ class FileTaskHub(ForwardingHub):
             except CallError as error:
                 if not _may_repeat(method, link, error):
                     raise
-        limit = _Limit(timeout, None if method in WAITS else REPEAT_SECONDS)
+        limit = Limit(timeout, None if method in WAITS else REPEAT_SECONDS)
         while True:
             link = self._required().current or await self.link(limit)
             try:
@@ -258,48 +259,6 @@ class FileTaskHub(ForwardingHub):
         if self._membership is None:
             raise self.closed_error()
         return self._membership
-
-
-class _RepeatedError(CallError):
-    """An answer that came after the call had been sent more than once."""
-
-
-class _Limit:
-    """How long a call may be repeated, and how long to pause before that."""
-
-    __slots__ = ("_begun", "_bounds", "_clock", "_repetitions", "_timeout")
-
-    def __init__(self, timeout: float | None, at_most: float | None) -> None:
-        self._clock = asyncio.get_running_loop().time
-        self._begun = self._clock()
-        self._timeout = timeout
-        self._bounds = (timeout, at_most)
-        self._repetitions = 0
-
-    @property
-    def remaining(self) -> float | None:
-        """Seconds until the caller's deadline; None if it has set none."""
-        if self._timeout is None:
-            return None
-        return max(0.0, self._begun + self._timeout - self._clock())
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the call is not to be repeated any more."""
-        passed = self._clock() - self._begun
-        return any(bound is not None and passed >= bound for bound in self._bounds)
-
-    async def pause(self) -> None:
-        """Wait before a repetition: not at all the first time, then longer and longer."""
-        if self._repetitions:
-            await asyncio.sleep(min(0.02 * 2**self._repetitions, 1.0))
-        self._repetitions += 1
-
-    def explain(self, error: CallError) -> CallError:
-        """Mark an error as the answer to a repetition, if it is one."""
-        if not self._repetitions or isinstance(error, OutcomeUnknownError):
-            return error
-        return _RepeatedError(error.status, str(error))
 
 
 class _FollowedStream:
@@ -364,7 +323,7 @@ class _FollowedStream:
             raise
 
     async def _begin(self) -> WorkItemStream:
-        self._beginning = asyncio.ensure_future(self._hub.link(_Limit(None, None)))
+        self._beginning = asyncio.ensure_future(self._hub.link(Limit(None, None)))
         self._hub.streams.add(self)
         try:
             link = await self._beginning
