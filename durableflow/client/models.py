@@ -163,7 +163,7 @@ class OrchestrationState(Generic[OutputT_co]):
         self.raise_if_failed()
         if self.runtime_status is not OrchestrationStatus.COMPLETED:
             raise OrchestrationNotCompletedError(
-                f"{self._subject} is {self.runtime_status} and has no output yet. "
+                f"{self._subject}, is {self.runtime_status} and has no output yet. "
                 "Call wait_for_orchestration_completion first."
             )
         declared = self.instance_id.output_type if output_type is None else output_type
@@ -204,14 +204,13 @@ class OrchestrationState(Generic[OutputT_co]):
         if self.runtime_status is OrchestrationStatus.COMPLETED or not self.is_terminal:
             return
         if self.failure_details is not None:
-            chain = ", caused by ".join(map(_told, self.failure_details.chain()))
-            reason = f" failed: {chain}"
+            reason = f"failed: {_chain(self.failure_details)}"
         elif self.serialized_output is not None:
-            reason = f" was {_ENDED[self.runtime_status]} with the output {self.serialized_output}"
+            reason = f"was {_ENDED[self.runtime_status]} with the output {self.serialized_output}"
         else:
-            reason = f" was {_ENDED[self.runtime_status]}"
+            reason = f"was {_ENDED[self.runtime_status]}"
         raise OrchestrationFailedError(
-            self._subject + reason, instance_id=self.instance_id, details=self.failure_details
+            f"{self._subject}, {reason}", instance_id=self.instance_id, details=self.failure_details
         )
 
     @property
@@ -222,7 +221,7 @@ class OrchestrationState(Generic[OutputT_co]):
     @property
     def _subject(self) -> str:
         version = f" version {self.version!r}" if self.version else ""
-        return f"Orchestrator {self.name!r}{version}, instance {self.instance_id!r},"
+        return f"Orchestrator {self.name!r}{version}, instance {self.instance_id!r}"
 
     def _load(self, text: str | None, declared: Any, what: str) -> Any:
         if not self.fetched_payloads:
@@ -231,6 +230,15 @@ class OrchestrationState(Generic[OutputT_co]):
                 "with fetch_payloads=True (in a query: fetch_inputs_and_outputs=True)."
             )
         return self.converter.loads(text, declared, where=f"{what} of {self._subject}")
+
+
+def _chain(failure: FailureDetails) -> str:
+    """Tell a failure and its causes; the failure of a task tells its first cause already."""
+    texts: list[str] = []
+    for text in map(_told, failure.chain()):
+        if not (texts and texts[-1].endswith(text)):
+            texts.append(text)
+    return ", caused by ".join(texts)
 
 
 def _told(failure: FailureDetails) -> str:

@@ -108,6 +108,10 @@ class Operations:
 
     def raise_event(self, instance_id: str, event_name: str, data: Any) -> Work[object]:
         """Send an event to an instance."""
+        if not isinstance(event_name, str) or not event_name:
+            raise UsageError(
+                f"raise_orchestration_event: {event_name!r} is no event name; give text."
+            )
         subject = self._subject("raise_orchestration_event", instance_id)
         text = self._core.converter.dumps(data, where=f"data of event '{event_name}'")
 

@@ -49,8 +49,7 @@ class Options:
         _check(
             isinstance(self.reuse_id_policy, OrchestrationIdReusePolicy), self, "reuse_id_policy"
         )
-        for key, value in (self.tags or {}).items():
-            _check(isinstance(key, str) and isinstance(value, str), self, "tags")
+        _check(self.tags is None or _is_text_to_text(self.tags), self, "tags")
 
 
 @attrs.frozen(kw_only=True)
@@ -192,6 +191,12 @@ def _serialize(
 def type_name(declared: Any) -> str:
     """Return a type as people write it."""
     return declared.__qualname__ if isinstance(declared, type) else str(declared)
+
+
+def _is_text_to_text(tags: object) -> bool:
+    return isinstance(tags, Mapping) and all(
+        isinstance(text, str) for item in tags.items() for text in item
+    )
 
 
 def _is_aware(time: object) -> bool:

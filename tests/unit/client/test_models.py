@@ -107,6 +107,26 @@ def test_output_of_a_failed_instance_raises_the_whole_chain(state: Any) -> None:
     assert caught.value.details.is_caused_by(KeyError)
 
 
+def test_a_cause_that_the_failure_tells_already_is_not_told_twice(state: Any) -> None:
+    root = pb.TaskFailureDetails(errorType="builtins.OSError", errorMessage="no disk")
+    inner = pb.TaskFailureDetails(
+        errorType="builtins.KeyError", errorMessage="'pen'", innerFailure=root
+    )
+    outer = pb.TaskFailureDetails(
+        errorType="durableflow.errors.TaskFailedError",
+        errorMessage="Activity 'pick' failed: builtins.KeyError: 'pen'",
+        innerFailure=inner,
+    )
+
+    with pytest.raises(OrchestrationFailedError) as caught:
+        state("FAILED", failureDetails=outer).get_output()
+
+    assert str(caught.value).endswith(
+        "failed: builtins.KeyError: 'pen', caused by builtins.OSError: no disk"
+    )
+    assert str(caught.value).count("KeyError") == 1
+
+
 def test_output_of_a_terminated_instance_raises_and_shows_it(state: Any) -> None:
     with pytest.raises(OrchestrationFailedError, match='was terminated with the output "no stock"'):
         state("TERMINATED", output='"no stock"').get_output()

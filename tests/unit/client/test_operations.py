@@ -237,6 +237,13 @@ def test_event_carries_its_data(client: Client, hub: Any) -> None:
     assert not pinged.HasField("input")
 
 
+@pytest.mark.parametrize("name", [5, "", None])
+def test_event_name_that_is_no_text_is_refused(client: Client, hub: Any, name: Any) -> None:
+    with pytest.raises(UsageError, match="is no event name"):
+        client.raise_orchestration_event("a1", name)
+    assert hub.requests == []
+
+
 def test_event_without_an_answer_is_not_raised_again(client: Client, hub: Any) -> None:
     hub.answers("raise_event", Status.DEADLINE_EXCEEDED)
 

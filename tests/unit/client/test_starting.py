@@ -242,6 +242,7 @@ def test_reuse_policies_name_the_statuses_that_may_be_replaced(
         ("start_at", datetime(2030, 1, 1)),  # noqa: DTZ001
         ("start_at", 5),
         ("tags", {"team": 1}),
+        ("tags", ["team"]),
         ("reuse_id_policy", "fail"),
     ],
 )
