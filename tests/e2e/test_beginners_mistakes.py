@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -87,6 +88,46 @@ def sends_the_wrong_type(ctx: OrchestrationContext) -> Orchestration[str]:
     return (yield ctx.call_activity(place, input={"product": "pen", "quantity": "many"}))
 
 
+@app.activity
+def makes_a_lock() -> Any:
+    return threading.Lock()
+
+
+@app.orchestrator
+def yields_a_number(ctx: Any) -> Any:
+    yield 5
+
+
+@app.orchestrator
+def calls_its_helper_wrongly(ctx: OrchestrationContext) -> Orchestration[str]:
+    return helper(ctx)  # type: ignore[return-value] # the mistake
+    yield
+
+
+def helper(ctx: OrchestrationContext) -> Orchestration[str]:
+    return (yield ctx.call_activity(hello, input="Ann"))
+
+
+@app.orchestrator
+def returns_another_type(ctx: OrchestrationContext) -> int:
+    return "many"  # type: ignore[return-value] # the mistake
+
+
+@app.orchestrator
+def gets_what_cannot_travel(ctx: OrchestrationContext) -> Orchestration[Any]:
+    return (yield ctx.call_activity(makes_a_lock))
+
+
+@app.orchestrator
+def calls_an_orchestrator(ctx: OrchestrationContext) -> Orchestration[str]:
+    return (yield ctx.call_activity(forgets_a_task))  # type: ignore[call-overload] # the mistake
+
+
+@app.orchestrator
+def names_an_activity_by_another_case(ctx: OrchestrationContext) -> Orchestration[str]:
+    return (yield ctx.call_activity("Hello", input="Ann"))
+
+
 @app.orchestrator
 def misspells_an_activity(ctx: OrchestrationContext) -> Orchestration[str]:
     return (yield ctx.call_activity("helo", input="Ann"))
@@ -135,6 +176,12 @@ def client() -> Iterator[Client]:
         (yields_a_list, "you yielded list; use `when_all([…])`"),
         (awaits_the_clock, "belongs in an activity"),
         (returns_a_task, "yield it first"),
+        (yields_a_number, "you yielded int; an orchestrator yields only tasks"),
+        (calls_its_helper_wrongly, "Use `return (yield from helper(…))`"),
+        (returns_another_type, "output of orchestrator 'returns_another_type': expected int"),
+        (gets_what_cannot_travel, "result of activity 'makes_a_lock': lock has no JSON form"),
+        (calls_an_orchestrator, "is registered as an orchestrator, not as an activity"),
+        (names_an_activity_by_another_case, "Did you mean 'hello'?"),
         (forgets_the_input, "Pass input="),
         (sends_the_wrong_type, "quantity"),
         (
