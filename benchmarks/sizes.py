@@ -37,7 +37,7 @@ class Sizes:
     replayed: int = 1_000
     settle_seconds: float = 15
     repetitions: int = 3
-    budget_seconds: float = 12
+    budget_seconds: float = 8
 
 
 FULL = Sizes()
