@@ -13,10 +13,10 @@ PROTOC_TOOLS := grpcio-tools==1.59.5 setuptools<81
 OUT := .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run format lint types docs check test coverage bench crash proto build clean
+.PHONY: help setup run format lint types docs check test engine-go coverage bench crash proto build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with everything that the other targets need
 
@@ -52,6 +52,12 @@ check: lint types docs ## everything that is checked without running the tests, 
 
 test: $(READY) ## run all tests (T= selects: make test T=tests/unit)
 	$(PY) -m pytest -n 2 --dist loadgroup $(T)
+
+engine-go: ## build the durabletask-go sidecar, for the tests in tests/interop, where there is Go
+	@if command -v go >/dev/null; then \
+	  mkdir -p $(VENV)/engines && cd tests/interop/sidecar && \
+	  go build -o $(CURDIR)/$(VENV)/engines/durabletask-go github.com/microsoft/durabletask-go; \
+	else echo "There is no Go toolchain here; the tests that need the sidecar will be skipped."; fi
 
 coverage: $(READY) ## which branches the unit tests and the engine's tests take
 	$(BIN)/coverage run -m pytest -q tests/unit tests/engine

@@ -36,6 +36,9 @@ YES: Final = "yes"
 NO: Final = "no"
 DROPPED: Final = "dropped"
 
+OWN: Final = "durableflow-"
+"""What the names of our own tags begin with."""
+
 _HINTS: Final[Mapping[Feature, str]] = {
     Feature.QUERY: "Keep the ids of what you start, and ask for each by get_orchestration_state.",
     Feature.LIST_IDS: "Keep the ids of what you start.",
@@ -185,7 +188,7 @@ def features_used(method: str, request: Message) -> Iterator[Feature]:
     if isinstance(request, pb.CreateInstanceRequest):
         if request.version.value:
             yield Feature.VERSIONS
-        if request.tags:
+        if _has_tags(request.tags):
             yield Feature.TAGS
     elif isinstance(request, pb.PurgeInstancesRequest):
         if request.WhichOneof("request") not in (None, "instanceId"):
@@ -198,18 +201,23 @@ def features_used(method: str, request: Message) -> Iterator[Feature]:
 def _features_of_action(action: pb.OrchestratorAction) -> Iterator[Feature]:
     match action.WhichOneof("orchestratorActionType"):
         case "scheduleTask":
-            if action.scheduleTask.tags:
+            if _has_tags(action.scheduleTask.tags):
                 yield Feature.TAGS
         case "createSubOrchestration":
             if action.createSubOrchestration.version.value:
                 yield Feature.VERSIONS
-            if action.createSubOrchestration.tags:
+            if _has_tags(action.createSubOrchestration.tags):
                 yield Feature.TAGS
         case "completeOrchestration":
             if action.completeOrchestration.newVersion.value:
                 yield Feature.VERSIONS
         case "sendEntityMessage":
             yield Feature.ENTITIES
+
+
+def _has_tags(tags: Mapping[str, str]) -> bool:
+    # Those of our own, such as the number of an attempt, are a help and no more.
+    return any(not name.startswith(OWN) for name in tags)
 
 
 def capability_table() -> str:
