@@ -1,72 +1,21 @@
-"""How an orchestrator is named in a call, for type checkers: one set of aliases for both clients.
-
-Order and bounds matter to type checkers.  A generator's declared type contains ``Any``, so mypy
-takes an overload for plain functions with a free result type to match it as well and gives up on
-the result; the bound of ``PlainT`` keeps generators and coroutines out.
-"""
+"""How an orchestrator is named in a call, for type checkers, and the options of a start."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence, Set
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from typing import Any, ClassVar, Protocol, TypeAlias, TypedDict, TypeVar
-from uuid import UUID
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TypeAlias, TypedDict
 
 from durableflow.client.models import OrchestrationIdReusePolicy
-from durableflow.replay import OrchestrationContext
-
-InputT = TypeVar("InputT")
-OutputT = TypeVar("OutputT")
-
-
-class _Dataclass(Protocol):
-    __dataclass_fields__: ClassVar[Any]
-
-
-class _AttrsClass(Protocol):
-    __attrs_attrs__: ClassVar[Any]
-
-
-class _HasToJson(Protocol):
-    def to_json(self) -> Any: ...
-
-
-PlainT = TypeVar(
-    "PlainT",
-    bound=str
-    | int
-    | float
-    | bytes
-    | date
-    | time
-    | timedelta
-    | Decimal
-    | UUID
-    | Enum
-    | Sequence[Any]
-    | Mapping[Any, Any]
-    | Set[Any]
-    | _Dataclass
-    | _AttrsClass
-    | _HasToJson
-    | None,
-)
-"""What an orchestrator that is neither a generator nor a coroutine may return."""
-
-Routine: TypeAlias = Generator[Any, Any, OutputT] | Coroutine[Any, Any, OutputT]
-
-WithoutInput: TypeAlias = (
-    Callable[[OrchestrationContext], OutputT] | Callable[[OrchestrationContext, None], OutputT]
-)
-"""An orchestrator without an input, or with one that may be absent."""
-
-WithInput: TypeAlias = Callable[[OrchestrationContext, InputT], OutputT]
+from durableflow.replay.references import AnyOrchestrator as AnyOrchestrator
+from durableflow.replay.references import InputT as InputT
+from durableflow.replay.references import OutputT as OutputT
+from durableflow.replay.references import PlainT as PlainT
+from durableflow.replay.references import Routine as Routine
+from durableflow.replay.references import WithInput as WithInput
+from durableflow.replay.references import WithoutInput as WithoutInput
 
 Timeout: TypeAlias = float | timedelta | None
-
-AnyOrchestrator: TypeAlias = str | Callable[..., Any]
 
 
 class StartOptions(TypedDict, total=False):

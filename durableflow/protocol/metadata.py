@@ -14,8 +14,15 @@ ABANDON_REASON = "durableflow-abandon-reason"
 # Every call to an embedded engine served on loopback.
 AUTHORIZATION = "authorization"
 
+# Tag of an activity that is tried again: the number of the attempt, from 2.
+ATTEMPT = "durableflow-attempt"
+
 # OrchestratorRequest.properties: which turn the engine applied last, see ``Position``.
 POSITION = "durableflow-position"
+
+# The name of an event that an execution carries over to the next one of its instance, and that to
+# its own next one: there may be children, of earlier executions, whose ids must not meet again.
+LATER_EXECUTION = "durableflow-later-execution"
 
 Metadata = tuple[tuple[str, str], ...]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from durableflow.errors import OrchestratorError
 from durableflow.protocol.times import (
@@ -16,54 +15,39 @@ from durableflow.protocol.times import (
     micros_of_datetime,
     micros_of_timedelta,
 )
-from durableflow.registry import ABSENT, ActivityDefinition
+from durableflow.registry import OrchestratorDefinition
 from durableflow.replay import misuse
 from durableflow.replay.callees import Callees
-from durableflow.replay.journal import ActivityCall, EventWait, Journal, Timer
+from durableflow.replay.calls import Calls, check_text, input_type
+from durableflow.replay.journal import Journal
 from durableflow.replay.loggers import ReplaySafeLogger
 from durableflow.replay.record import Record
+from durableflow.replay.requests import Continuation, EventWait, SentEvent, Timer
 from durableflow.replay.sources import call_site
-from durableflow.replay.tasks import CancellableDeferred, CancellableTask, Deferred, Task
-from durableflow.retry import RetryPolicy
+from durableflow.replay.tasks import CancellableDeferred, CancellableTask
 from durableflow.versioning import Version
 
 T = TypeVar("T")
-I = TypeVar("I")  # noqa: E741 -- stands for the input
-O = TypeVar("O")  # noqa: E741 -- stands for the output
-
-if TYPE_CHECKING:
-    from durableflow.worker.context import ActivityContext
-
-    # mypy works out a type variable from a protocol before it looks at an argument whose type
-    # contains a callable.  So the activity alone says what its input is, and `[1, 2]` is accepted
-    # where it takes `list[float]`.  The callable itself is never given: nobody has a `_Nobody`.
-    I_contra = TypeVar("I_contra", contravariant=True)
-    O_co = TypeVar("O_co", covariant=True)
-
-    class _Activity(Protocol[I_contra, O_co]):
-        def __call__(self, ctx: ActivityContext, input: I_contra, /) -> O_co: ...
-
-    class _WithoutContext(Protocol[I_contra, O_co]):
-        def __call__(self, input: I_contra, /) -> O_co: ...
-
-    class _Nobody: ...
-
-    _Fitting: TypeAlias = I | Callable[[_Nobody], I]
 
 _UUIDS: Final = uuid.UUID("9e952958-5e33-4daf-827f-2fa12937b875")
 
 
-class OrchestrationContext:
+class OrchestrationContext(Calls):
     """How an orchestrator asks for things and learns about itself.
 
     It may be used only by the orchestrator function, while that runs.  All that it tells is the
     same in each replay.
     """
 
-    def __init__(self, journal: Journal, callees: Callees, record: Record) -> None:
-        self._journal = journal
-        self._callees = callees
-        self._record = record
+    def __init__(
+        self,
+        definition: OrchestratorDefinition,
+        journal: Journal,
+        callees: Callees,
+        record: Record,
+    ) -> None:
+        super().__init__(journal, callees, record)
+        self._definition = definition
         self._uuids = 0
 
     @property
@@ -95,152 +79,6 @@ class OrchestrationContext:
     def current_utc_datetime(self) -> datetime:
         """The time at which this turn began: the clock of orchestrators.  Aware, in UTC."""
         return datetime_of(self._journal.now)
-
-    @overload
-    def call_activity(
-        self,
-        activity: str,
-        *,
-        input: Any = None,
-        return_type: type[T],
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[T]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: str,
-        *,
-        input: Any = None,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[Any]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: Callable[[ActivityContext], Coroutine[Any, Any, O]],
-        *,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: Callable[[ActivityContext], O],
-        *,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: Callable[[ActivityContext, None], Coroutine[Any, Any, O]],
-        *,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: Callable[[ActivityContext, None], O],
-        *,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: Callable[[], Coroutine[Any, Any, O]],
-        *,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: Callable[[], O],
-        *,
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: _Activity[I, Coroutine[Any, Any, O]],
-        *,
-        input: _Fitting[I],
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: _Activity[I, O],
-        *,
-        input: _Fitting[I],
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: _WithoutContext[I, Coroutine[Any, Any, O]],
-        *,
-        input: _Fitting[I],
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    @overload
-    def call_activity(
-        self,
-        activity: _WithoutContext[I, O],
-        *,
-        input: _Fitting[I],
-        retry_policy: RetryPolicy | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> Task[O]: ...
-    def call_activity(
-        self,
-        activity: Any,
-        *,
-        input: Any = None,
-        return_type: Any = Any,
-        retry_policy: RetryPolicy | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> Any:
-        """Run an activity.
-
-        Args:
-            activity: A registered function, or the name of one that lives elsewhere.
-            input: Its input, converted now.
-            return_type: For a name: what the result is converted to.
-            retry_policy: None: the policy that the function was registered with, if any.
-            tags: Texts that travel with the call.
-
-        Raises:
-            NotRegisteredError: the function is not an activity of this app, or the name is
-                certainly a mistake.
-            ConversionError: the input does not fit, or cannot travel as JSON.
-        """
-        origin = call_site()
-        journal = self._journal
-        if isinstance(activity, str):
-            name, version, expected = activity, None, Any
-        else:
-            definition = self._callees.of_function(activity)
-            name, version = definition.name, definition.version
-            expected = _input_type(definition, input)
-            return_type = definition.output_type
-            retry_policy = retry_policy or definition.retry_policy
-        what = f"activity '{name}'"
-        if not (journal.in_turn or self._may_ask()):
-            return Deferred(journal, what, origin)
-        if isinstance(activity, str):
-            self._callees.check_name(name, journal, self._record)
-        text = journal.converter.dumps(input, expected, where=f"input of {what}")
-        task: Deferred[Any] = Deferred(journal, what, origin)
-        journal.call(ActivityCall(task, name, version, text, return_type, retry_policy, tags))
-        return task
 
     def create_timer(self, fire_at: datetime | timedelta | float) -> CancellableTask[None]:
         """Wait until a time, durably.
@@ -275,24 +113,72 @@ class OrchestrationContext:
         of arrival; the case of names does not matter.
 
         Args:
+            name: What the event is called.
             data_type: What the event's data is converted to.
             timeout: After this long, a ``timedelta`` or seconds, the task fails with
                 ``TimeoutError``; None waits for ever.
         """
         origin = call_site()
         journal = self._journal
+        check_text("name", name, required=True)
         what = f"event '{name}'"
         if not self._may_ask():
             return CancellableDeferred(journal, what, origin)
         ends_at = None if timeout is None else self._time_of(timeout)
         task: CancellableDeferred[Any] = CancellableDeferred(journal, what, origin)
         journal.wait_for_event(EventWait(task, name, data_type))
-        if ends_at is not None and not task.is_complete:
+        if ends_at is not None and not task.has_ended:
             patience = timeout if isinstance(timeout, timedelta) else f"{timeout:g} s"
             error = TimeoutError(f"No {what} arrived within {patience}.")
             fail = partial(task.fail, error)
             journal.set_timer(Timer(ends_at, fail, origin, f"the timeout of {what}"))
         return task
+
+    def send_event(self, instance_id: str, event_name: str, *, data: Any = None) -> None:
+        """Raise an event in another orchestration instance, once the turn is over.
+
+        It is dropped if there is no such instance, or if that has ended.
+
+        Raises:
+            ConversionError: the data cannot travel as JSON.
+        """
+        origin = call_site()
+        check_text("instance_id", instance_id, required=True)
+        check_text("event_name", event_name, required=True)
+        if self._may_ask():
+            journal = self._journal
+            text = journal.converter.dumps(data, where=f"data of event '{event_name}'")
+            journal.request(SentEvent(instance_id, event_name, text, origin))
+
+    def continue_as_new(
+        self, new_input: Any = None, *, save_events: bool = True, new_version: str | None = None
+    ) -> None:
+        """Start over with another input and an empty history, once the function returns.
+
+        Return at once: what the function returns means nothing then, and it may neither ask for
+        anything more nor wait.  If it raises, the instance fails after all.  What it asked for
+        before still happens, but nobody waits for the results.
+
+        Args:
+            new_input: The input of the next execution, converted now.
+            save_events: Hand over the external events that have arrived and that nobody has
+                taken; else they are dropped.
+            new_version: What the next execution runs; None: the same version.
+
+        Raises:
+            ConversionError: the input does not fit, or cannot travel as JSON.
+        """
+        origin = call_site()
+        if not self._may_ask():
+            return
+        check_text("new_version", new_version)
+        # Another version may take another input.
+        expected = input_type(self._definition, new_input) if new_version is None else Any
+        where = f"new input of orchestrator '{self._definition.name}'"
+        journal = self._journal
+        text = journal.converter.dumps(new_input, expected, where=where)
+        journal.continuation = Continuation(text, new_version, save_events, origin)
+        journal.in_turn = False
 
     def set_custom_status(self, status: Any) -> None:
         """Show something about the progress to clients; None clears it.
@@ -300,15 +186,15 @@ class OrchestrationContext:
         Raises:
             ConversionError: it cannot travel as JSON.
         """
-        if self._may_ask():
-            self._journal.custom_status = self._journal.converter.dumps(
-                status, where="custom status"
-            )
+        journal = self._journal
+        if journal.continuation is not None or self._may_ask():
+            journal.custom_status = journal.converter.dumps(status, where="custom status")
 
     def new_uuid(self) -> str:
         """Return a new UUID, the same in each replay."""
-        self._may_ask()
         journal = self._journal
+        if journal.continuation is None:
+            self._may_ask()
         self._uuids += 1
         seed = (journal.instance_id, journal.execution_id, str(journal.now), str(self._uuids))
         return str(uuid.uuid5(_UUIDS, "\n".join(seed)))
@@ -328,32 +214,3 @@ class OrchestrationContext:
         if micros > LATEST_MICROS:
             raise OrchestratorError(misuse.too_late(duration))
         return max(micros, 0)
-
-    def _may_ask(self) -> bool:
-        """Whether what is asked for now counts; it does not while the session is being closed.
-
-        Raises:
-            OrchestratorError: the orchestrator does not run now.
-        """
-        journal = self._journal
-        if journal.in_turn:
-            return True
-        if journal.evicted:
-            return False
-        raise OrchestratorError(misuse.used_after_turn(journal.instance_id))
-
-
-def _input_type(definition: ActivityDefinition, input: Any) -> Any:
-    """Return what an activity's input is declared as.
-
-    Raises:
-        OrchestratorError: an input is missing, or there must be none.
-    """
-    parameter = definition.input
-    if parameter is None:
-        if input is not None:
-            raise OrchestratorError(misuse.input_unwanted(definition.label, input))
-        return Any
-    if input is None and parameter.when_absent() is ABSENT:
-        raise OrchestratorError(misuse.input_missing(definition.label, parameter.type))
-    return parameter.type

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.replay.journal import Request
+from durableflow.replay.misuse import as_sentence
+from durableflow.replay.requests import Request
 from durableflow.replay.sources import place_of, waiting_place
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _RECORDED: Final = {
     "timerCreated": "created a timer",
     "timerFired": "fired timer {body.timerId}",
     "subOrchestrationInstanceCreated": "started sub-orchestration '{body.name}'",
+    "subOrchestrationInstanceCompleted": "completed sub-orchestration {body.taskScheduledId}",
+    "subOrchestrationInstanceFailed": "failed sub-orchestration {body.taskScheduledId}",
     "eventSent": "sent event '{body.name}' to instance '{body.instanceId}'",
 }
 
@@ -72,7 +75,8 @@ def unknown_kind(executor: Executor, kind: str | None) -> Diverged:
 
 
 def _subject(executor: Executor) -> str:
-    return f"{executor.definition.label.capitalize()}, instance '{executor.journal.instance_id}'"
+    label = as_sentence(executor.definition.label)
+    return f"{label}, instance '{executor.journal.instance_id}'"
 
 
 def _recorded(event: pb.HistoryEvent) -> str:

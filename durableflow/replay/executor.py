@@ -14,6 +14,7 @@ from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import ConversionError, OrchestratorError, SetupError, UsageError
+from durableflow.protocol.actions import complete_orchestration, continue_as_new
 from durableflow.protocol.failures import FailureDetails, from_exception
 from durableflow.registry import ABSENT, OrchestratorDefinition
 from durableflow.replay import misuse
@@ -33,11 +34,23 @@ _MOST_CLOSES: Final = 10
 
 @frozen
 class Completion:
-    """How an orchestration ends."""
+    """How an execution ends."""
 
     status: pb.OrchestrationStatus
     result: str | None = None
     failure: FailureDetails | None = None
+
+    def action(self, journal: Journal) -> pb.OrchestratorAction:
+        """Make the message that ends it."""
+        number, continuation = journal.last_id + 1, journal.continuation
+        if self.status == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW and continuation is not None:
+            return continue_as_new(
+                number,
+                continuation.input,
+                version=continuation.version,
+                carryover=journal.carryover(),
+            )
+        return complete_orchestration(number, self.status, result=self.result, failure=self.failure)
 
 
 class Executor:
@@ -101,32 +114,30 @@ class Executor:
             except KeyboardInterrupt:
                 raise
             except BaseException as failure:  # noqa: BLE001 -- see start
-                misuse.explain(failure)
-                self.fail(failure)
+                self.fail(misuse.explained(failure))
                 return
-            if not isinstance(yielded, Deferred):
-                error = OrchestratorError(misuse.not_a_task(yielded, self.running))
-            elif yielded.journal is not journal and yielded.journal is not None:
-                error = OrchestratorError(misuse.another_context(yielded.what, self.running))
-            else:
+            if isinstance(yielded, Deferred) and (
+                yielded.journal is journal or yielded.journal is None
+            ):
                 journal.unawaited.pop(yielded, None)
-                if not yielded.is_complete:
+                if yielded.is_complete:
+                    value, error = yielded.outcome()
+                    continue
+                if journal.continuation is None:
                     self.awaited = yielded
                     return
-                value, error = yielded.outcome()
+            error = OrchestratorError(self._why_refused(yielded))
         self.fail(OrchestratorError(misuse.yields_in_a_loop(self.running, MOST_STEPS)))
 
     def terminate(self, output: str | None) -> None:
         """End as the task hub demands."""
-        self.awaited = None
-        self.completion = Completion(pb.ORCHESTRATION_STATUS_TERMINATED, output)
+        self._complete(Completion(pb.ORCHESTRATION_STATUS_TERMINATED, output))
 
     def fail(self, error: BaseException) -> None:
         """End with a failure."""
-        self.awaited = None
         # What only another program can mend is not worth a retry by a parent.
         failure = from_exception(error, non_retriable=isinstance(error, SetupError | UsageError))
-        self.completion = Completion(pb.ORCHESTRATION_STATUS_FAILED, failure=failure)
+        self._complete(Completion(pb.ORCHESTRATION_STATUS_FAILED, failure=failure))
 
     def close(self) -> None:
         """Run what the code does when it is abandoned: ``finally`` and ``with`` blocks.
@@ -161,7 +172,7 @@ class Executor:
         parameter = definition.input
         if parameter is None:
             return definition.function(self.context)
-        if text is None:
+        if not text:  # "" is no JSON; engines that do not keep presence send it
             value = parameter.when_absent()
             if value is ABSENT:
                 raise ConversionError(misuse.input_missing(definition.label, parameter.type))
@@ -170,6 +181,15 @@ class Executor:
             where = f"input of orchestrator '{definition.name}'"
             value = self.journal.converter.loads(text, parameter.type, where=where)
         return definition.function(self.context, value)
+
+    def _why_refused(self, yielded: Any) -> str:
+        """Say why the code must not wait for what it handed out."""
+        continuation = self.journal.continuation
+        if not isinstance(yielded, Deferred):
+            return misuse.not_a_task(yielded, self.running)
+        if yielded.journal not in (self.journal, None) or continuation is None:
+            return misuse.another_context(yielded.what, self.running)
+        return misuse.after_continue_as_new(continuation.origin)
 
     def _finish(self, value: Any) -> None:
         definition = self.definition
@@ -180,14 +200,17 @@ class Executor:
         if isinstance(value, Generator | Coroutine):
             self.fail(OrchestratorError(misuse.returned_unrun(value)))
             return
-        try:
-            result = self.journal.converter.dumps(
-                value, definition.output_type, where=f"output of orchestrator '{definition.name}'"
-            )
-        except Exception as error:  # noqa: BLE001 -- converting runs user code as well
-            self.fail(error)
-            return
-        self.completion = Completion(pb.ORCHESTRATION_STATUS_COMPLETED, result)
+        if self.journal.continuation is not None:
+            completion = Completion(pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW)
+        else:
+            where = f"output of orchestrator '{definition.name}'"
+            try:
+                result = self.journal.converter.dumps(value, definition.output_type, where=where)
+            except Exception as error:  # noqa: BLE001 -- converting runs user code as well
+                self.fail(error)
+                return
+            completion = Completion(pb.ORCHESTRATION_STATUS_COMPLETED, result)
+        self._complete(completion)
         if self.journal.unawaited and not self.journal.is_silent:
             logger.warning(
                 "Orchestrator '%s', instance '%s', finished without waiting for: %s. Put `%s` "
@@ -197,3 +220,8 @@ class Executor:
                 misuse.never_awaited(self.journal.unawaited),
                 keyword,
             )
+
+    def _complete(self, completion: Completion) -> None:
+        self.awaited = None
+        self.completion = completion
+        self.journal.end()

@@ -5,7 +5,8 @@
 | orchestratorStarted                              | a turn begins; its time is the time          |
 | executionStarted                                 | the code starts with its input               |
 | taskScheduled, timerCreated, other confirmations | compared with what the code asked for        |
-| taskCompleted, taskFailed, timerFired            | answer a request                             |
+| taskCompleted, taskFailed, timerFired, the same  | answer a request                             |
+| of sub-orchestrations                            |                                              |
 | eventRaised                                      | given to who waits for it, or kept           |
 | executionSuspended, executionResumed             | answers and events are held in between       |
 | executionTerminated                              | the end                                      |
@@ -22,11 +23,12 @@ from typing import Any, Final, TypeAlias
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import TaskFailedError
-from durableflow.protocol.failures import FailureDetails, from_message
-from durableflow.protocol.times import micros_of, micros_of_timedelta
+from durableflow.protocol.failures import FailureDetails, from_exception, from_message
+from durableflow.protocol.times import LATEST_MICROS, micros_of, micros_of_timedelta
 from durableflow.replay.determinism import Diverged, diagnose, unknown_kind
 from durableflow.replay.executor import Executor
-from durableflow.replay.journal import ActivityCall, Timer
+from durableflow.replay.misuse import as_sentence
+from durableflow.replay.requests import ActivityCall, ChildCall, Request, SentEvent, Timer
 
 Handler: TypeAlias = Callable[[Executor, Any], Diverged | None]
 
@@ -77,6 +79,7 @@ def _execution_started(executor: Executor, event: pb.HistoryEvent) -> None:
     journal.execution_id = started.orchestrationInstance.executionId.value
     journal.name = started.name
     journal.version = started.version.value
+    journal.is_later_execution = executor.record.is_later_execution
     if started.HasField("parentInstance"):
         journal.parent_instance_id = started.parentInstance.orchestrationInstance.instanceId
     executor.start(_text(started, "input"))
@@ -117,6 +120,24 @@ def _timer_created(executor: Executor, event: pb.HistoryEvent) -> Diverged | Non
     return None if isinstance(made, Timer) else diagnose(executor, event, made)
 
 
+def _child_created(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    made = executor.journal.unconfirmed.pop(event.eventId, None)
+    created = event.subOrchestrationInstanceCreated
+    if not isinstance(made, ChildCall) or made.name != created.name:
+        return diagnose(executor, event, made)
+    # What was started then is what another attempt starts, whatever is asked for today.
+    made.instance_id = created.instanceId or made.instance_id
+    made.version = created.version.value if created.HasField("version") else made.version
+    return None
+
+
+def _event_sent(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    made = executor.journal.unconfirmed.pop(event.eventId, None)
+    if isinstance(made, SentEvent) and made.name == event.eventSent.name:
+        return None
+    return diagnose(executor, event, made)
+
+
 def _not_asked_for(executor: Executor, event: pb.HistoryEvent) -> Diverged:
     """Meet what no call of today's context can have led to."""
     return diagnose(executor, event, executor.journal.unconfirmed.get(event.eventId))
@@ -134,26 +155,57 @@ def _task_completed(executor: Executor, event: pb.HistoryEvent) -> Diverged | No
     return None
 
 
-def _task_failed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
-    failed = event.taskFailed
+def _child_completed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    completed = event.subOrchestrationInstanceCompleted
     journal = executor.journal
-    call = journal.calls.pop(failed.taskScheduledId, None)
+    call = journal.children.pop(completed.taskScheduledId, None)
+    if call is None:
+        return _unanswerable(executor, event, completed.taskScheduledId)
+    journal.deliver(call.task, _text(completed, "result"), call.declared, f"result of {call.what}")
+    return None
+
+
+def _task_failed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    call = executor.journal.calls.pop(event.taskFailed.taskScheduledId, None)
+    if call is None:
+        return _unanswerable(executor, event, event.taskFailed.taskScheduledId)
+    _call_failed(executor, call, event.taskFailed.failureDetails)
+    return None
+
+
+def _child_failed(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    failed = event.subOrchestrationInstanceFailed
+    call = executor.journal.children.pop(failed.taskScheduledId, None)
     if call is None:
         return _unanswerable(executor, event, failed.taskScheduledId)
-    details = from_message(failed.failureDetails)
-    delay = executor.retries.delay(journal, call, details)
-    if delay is None:
-        call.task.fail(TaskFailedError(_failure(call, details), details))
-        return None
-    journal.set_timer(
-        Timer(
-            journal.now + micros_of_timedelta(delay),
-            partial(journal.call_again, call),
-            call.origin,
-            f"the retry timer of activity '{call.name}'",
-        )
-    )
+    _call_failed(executor, call, failed.failureDetails)
     return None
+
+
+def _call_failed(
+    executor: Executor, call: ActivityCall | ChildCall, failure: pb.TaskFailureDetails
+) -> None:
+    """Try a call again, or let its task fail."""
+    journal = executor.journal
+    details = from_message(failure)
+    delay = problem = None
+    try:
+        delay = executor.retries.delay(journal, call, details)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 -- the policy's `retry_on` is user code
+        problem = from_exception(error)
+    if delay is not None:
+        at = min(journal.now + micros_of_timedelta(delay), LATEST_MICROS)
+        again = partial(journal.call_again, call)
+        journal.set_timer(Timer(at, again, call.origin, f"the retry timer of {call.what}"))
+        return
+    task_failure = TaskFailedError(_failure(call, details), details)
+    if problem is not None:
+        task_failure.add_note(
+            f"It is not tried again: `retry_on` raised {problem.error_type}: {problem.message}"
+        )
+    call.task.fail(task_failure)
 
 
 def _timer_fired(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
@@ -166,8 +218,7 @@ def _timer_fired(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
 
 
 def _event_raised(executor: Executor, event: pb.HistoryEvent) -> None:
-    raised = event.eventRaised
-    executor.journal.raise_event(raised.name, _text(raised, "input"))
+    executor.journal.raise_event(event)
 
 
 def _unanswerable(executor: Executor, event: pb.HistoryEvent, number: int) -> Diverged | None:
@@ -177,16 +228,18 @@ def _unanswerable(executor: Executor, event: pb.HistoryEvent, number: int) -> Di
     never asked, or to something of another kind, is not.
     """
     journal = executor.journal
-    asked = journal.calls.get(number) or journal.timers.get(number)
+    asked: Request | None = (
+        journal.calls.get(number) or journal.children.get(number) or journal.timers.get(number)
+    )
     if asked is None and number <= journal.last_id:
         return None
     return diagnose(executor, event, asked)
 
 
-def _failure(call: ActivityCall, details: FailureDetails) -> str:
+def _failure(call: ActivityCall | ChildCall, details: FailureDetails) -> str:
     attempts = f" after {call.attempts} attempts" if call.attempts > 1 else ""
     message = f": {details.message}" if details.message else ""
-    return f"Activity '{call.name}' failed{attempts}: {details.error_type}{message}"
+    return f"{as_sentence(call.what)} failed{attempts}: {details.error_type}{message}"
 
 
 def _text(message: Any, field: str) -> str | None:
@@ -206,10 +259,10 @@ HANDLERS: Final[dict[str, Handler]] = {
     "timerCreated": _timer_created,
     "timerFired": _timer_fired,
     "eventRaised": _event_raised,
-    "subOrchestrationInstanceCreated": _not_asked_for,
-    "subOrchestrationInstanceCompleted": _not_asked_for,
-    "subOrchestrationInstanceFailed": _not_asked_for,
-    "eventSent": _not_asked_for,
+    "subOrchestrationInstanceCreated": _child_created,
+    "subOrchestrationInstanceCompleted": _child_completed,
+    "subOrchestrationInstanceFailed": _child_failed,
+    "eventSent": _event_sent,
     "entityOperationSignaled": _not_asked_for,
     "entityOperationCalled": _not_asked_for,
     "entityOperationCompleted": _not_asked_for,

@@ -2,108 +2,66 @@
 
 Each thing that an orchestrator asks the task hub for is a *request* with a number, counted from 1.
 A request is ``unconfirmed`` until the history, or the end of the turn, shows that the hub took it
-on; then its answer is outstanding, in ``calls`` or ``timers``.  A retried call is requested again
-under its number.
+on; then its answer is outstanding, in ``calls``, ``children`` or ``timers``.  A retried call is
+requested again under its number.
+
+An event is kept until the code has *taken* it: it was handed to the code that waited for it, or
+the code has looked at the task that holds it.  What nobody has taken is carried over when the
+instance continues as new, since it would be lost otherwise.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import ConversionError
-from durableflow.protocol.actions import create_timer, schedule_task
-from durableflow.replay.sources import Origin
+from durableflow.protocol.metadata import LATER_EXECUTION
+from durableflow.protocol.times import micros_of, set_micros
+from durableflow.replay.requests import (
+    ActivityCall,
+    Call,
+    ChildCall,
+    Continuation,
+    EventWait,
+    Request,
+    Timer,
+)
 
 if TYPE_CHECKING:
     from durableflow.converter import Converter
     from durableflow.replay.tasks import Deferred
-    from durableflow.retry import RetryPolicy
+
+_DIGEST_BYTES = 6
 
 
-@define(eq=False, repr=False)
-class ActivityCall:
-    """An activity to run; confirmed by taskScheduled, answered by taskCompleted or taskFailed.
+@frozen
+class Arrival:
+    """An event that has arrived.
 
     Attributes:
-        declared: What the result is converted to.
-        attempts: How often it has been requested.
-        first_at: When it was requested first, in microseconds since 1970-01-01 UTC.
+        number: Counts arrivals.
+        at: When, in microseconds since 1970-01-01 UTC.
     """
 
-    confirmation: ClassVar = "taskScheduled"
-
-    task: Deferred[Any]
+    number: int
     name: str
-    version: str | None
-    input: str | None
-    declared: Any
-    policy: RetryPolicy | None
-    tags: Mapping[str, str] | None
-    id: int = 0
-    attempts: int = 1
-    first_at: int = 0
+    data: str | None
+    at: int
 
-    @property
-    def origin(self) -> Origin:
-        """Where user code made the call."""
-        return self.task.origin
-
-    def __str__(self) -> str:
-        return f"calls activity '{self.name}'"
-
-    def action(self) -> pb.OrchestratorAction:
-        """Make the message that asks for it."""
-        return schedule_task(
-            self.id, self.name, version=self.version, input=self.input, tags=self.tags
-        )
-
-
-@define(eq=False, repr=False)
-class Timer:
-    """A timer to set; confirmed by timerCreated, answered by timerFired.
-
-    Attributes:
-        fire_at: When, in microseconds since 1970-01-01 UTC.
-        fire: What it does.
-        origin: Where user code made it, or what it belongs to.
-        purpose: What it is, for people.
-    """
-
-    confirmation: ClassVar = "timerCreated"
-
-    fire_at: int
-    fire: Callable[[], None]
-    origin: Origin
-    purpose: str
-    id: int = 0
-
-    def __str__(self) -> str:
-        return f"creates {self.purpose}"
-
-    def action(self) -> pb.OrchestratorAction:
-        """Make the message that asks for it."""
-        return create_timer(self.id, self.fire_at)
-
-
-Request: TypeAlias = ActivityCall | Timer
-
-
-@define(eq=False, repr=False)
-class EventWait:
-    """A wait for an external event; nothing is asked of the hub.
-
-    Attributes:
-        declared: What the event's data is converted to.
-    """
-
-    task: Deferred[Any]
-    name: str
-    declared: Any
+    def to_message(self) -> pb.HistoryEvent:
+        """Make the history event once more."""
+        event = pb.HistoryEvent(eventId=-1)
+        set_micros(event.timestamp, self.at)
+        event.eventRaised.name = self.name
+        if self.data is not None:
+            event.eventRaised.input.value = self.data
+        return event
 
 
 class Journal:
@@ -116,7 +74,10 @@ class Journal:
         in_turn: Whether the orchestrator may use its context now.
         evicted: Whether the session has been closed; nothing has effects any more.
         last_id: The number of the newest request.
+        continuation: How the instance goes on as new, once the code has asked for that.
+        is_later_execution: Whether an earlier execution of the instance may have left children.
         unawaited: The tasks that nobody has waited for yet, oldest first.
+        untaken: The events that a task holds and the code has not taken.
         resumptions: How often the code has been resumed.
         suspended: Whether the instance is suspended: answers and events are ``held``.
         payload_characters: How much text has arrived.
@@ -137,15 +98,21 @@ class Journal:
         self.last_id = 0
         self.unconfirmed: dict[int, Request] = {}
         self.calls: dict[int, ActivityCall] = {}
+        self.children: dict[int, ChildCall] = {}
         self.timers: dict[int, Timer] = {}
+        self.continuation: Continuation | None = None
+        self.is_later_execution = False
         self.unawaited: dict[Any, None] = {}
+        self.untaken: dict[Any, Arrival] = {}
         self.resumptions = 0
         self.suspended = False
         self.held: list[pb.HistoryEvent] = []
         self.custom_status: str | None = None
         self.payload_characters = 0
         self._waits: dict[str, deque[EventWait]] = {}
-        self._arrived: dict[str, deque[str | None]] = {}
+        self._arrived: dict[str, deque[Arrival]] = {}
+        self._arrivals = 0
+        self._names_children = False
 
     @property
     def is_silent(self) -> bool:
@@ -158,10 +125,27 @@ class Journal:
         call.first_at = self.now
         self.unconfirmed[call.id] = self.calls[call.id] = call
 
-    def call_again(self, call: ActivityCall) -> None:
+    def start_child(self, call: ChildCall) -> None:
+        """Request a sub-orchestration; one without an id gets one that no other child has."""
+        self.last_id = call.id = self.last_id + 1
+        call.first_at = self.now
+        if not call.instance_id:
+            self._names_children = True
+            call.instance_id = f"{self._family_name}:{call.id:04x}"
+        self.unconfirmed[call.id] = self.children[call.id] = call
+
+    def call_again(self, call: Call) -> None:
         """Request another attempt, under the same number."""
         call.attempts += 1
-        self.unconfirmed[call.id] = self.calls[call.id] = call
+        if isinstance(call, ActivityCall):
+            self.unconfirmed[call.id] = self.calls[call.id] = call
+        elif isinstance(call, ChildCall):
+            self.unconfirmed[call.id] = self.children[call.id] = call
+
+    def request(self, request: Request) -> None:
+        """Request what has no answer."""
+        self.last_id = request.id = self.last_id + 1
+        self.unconfirmed[request.id] = request
 
     def set_timer(self, timer: Timer) -> None:
         """Request a timer."""
@@ -176,6 +160,9 @@ class Journal:
             value = self.converter.loads(text, declared, where=where)
         except ConversionError as error:
             task.fail(error)
+        except Exception as error:  # noqa: BLE001 -- converting runs user code; its error is theirs to meet
+            error.add_note(f"It was raised by the conversion of the {where}.")
+            task.fail(error)
         else:
             task.settle(value)
 
@@ -188,16 +175,23 @@ class Journal:
         else:
             self._waits.setdefault(key, deque()).append(wait)
 
-    def raise_event(self, name: str, text: str | None) -> None:
+    def raise_event(self, event: pb.HistoryEvent) -> None:
         """Give an event to whoever has waited longest, or keep it."""
+        raised = event.eventRaised
+        name = raised.name
+        if name == LATER_EXECUTION:
+            return
+        self._arrivals += 1
+        data = raised.input.value if raised.HasField("input") else None
+        arrival = Arrival(self._arrivals, name, data, micros_of(event.timestamp))
         key = name.casefold()
         waits = self._waits.get(key)
         while waits:
             wait = waits.popleft()
-            if not wait.task.is_complete:
-                self._give(wait, text)
+            if not wait.task.has_ended:
+                self._give(wait, arrival)
                 return
-        self._arrived.setdefault(key, deque()).append(text)
+        self._arrived.setdefault(key, deque()).append(arrival)
 
     def take_requests(self) -> list[Request]:
         """Return what the turn asks for, in order; it counts as confirmed."""
@@ -205,5 +199,34 @@ class Journal:
         self.unconfirmed.clear()
         return requests
 
-    def _give(self, wait: EventWait, text: str | None) -> None:
-        self.deliver(wait.task, text, wait.declared, f"data of event '{wait.name}'")
+    def end(self) -> None:
+        """Wait for nothing any more; what still arrives is kept, or means nothing."""
+        self.calls.clear()
+        self.children.clear()
+        self.timers.clear()
+        self._waits.clear()
+
+    def carryover(self) -> Iterator[pb.HistoryEvent]:
+        """Return the events that the next execution of the instance still has to see."""
+        if self._names_children or self.is_later_execution:
+            yield Arrival(0, LATER_EXECUTION, None, self.now).to_message()
+        if self.continuation is None or not self.continuation.keeps_events:
+            return
+        for event in self.held:
+            if event.HasField("eventRaised"):
+                self.raise_event(event)
+        kept = [*self.untaken.values(), *(a for queue in self._arrived.values() for a in queue)]
+        for arrival in sorted(kept, key=lambda arrival: arrival.number):
+            yield arrival.to_message()
+
+    @property
+    def _family_name(self) -> str:
+        """What the ids of children begin with."""
+        if not self.is_later_execution or not self.execution_id:
+            return self.instance_id
+        digest = blake2b(self.execution_id.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+        return f"{self.instance_id}:{digest}"
+
+    def _give(self, wait: EventWait, arrival: Arrival) -> None:
+        self.untaken[wait.task] = arrival
+        self.deliver(wait.task, arrival.data, wait.declared, f"data of event '{wait.name}'")

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Coroutine, Generator, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from durableflow.replay.sources import called_function, called_where_raised, place_of, waiting_place
+from durableflow.errors import OrchestratorError
+from durableflow.replay import foreign
+from durableflow.replay.sources import (
+    Origin,
+    called_function,
+    called_where_raised,
+    frames_of,
+    innermost_place,
+    place_of,
+    waiting_frames,
+    waiting_place,
+)
 
 if TYPE_CHECKING:
     from durableflow.replay.tasks import Deferred
@@ -15,10 +27,7 @@ if TYPE_CHECKING:
 WHEN_ANY_OF_NOTHING: Final = "when_any got no tasks, so it would wait for ever. Give it a task."
 # As Python says it up to 3.13, and from 3.14 on.
 _NOT_AWAITABLE: Final = re.compile("can't be used in 'await' expression|can't be awaited")
-_ONLY_TASKS: Final = (
-    "an orchestrator awaits only tasks that its context made; what waits for a clock, a file or a "
-    "network belongs in an activity"
-)
+_FUTURE: Final = re.compile(r"object '?\w*Future\b")
 SEVERAL_CONTEXTS: Final = (
     "These tasks belong to several orchestrations. Combine only tasks made by the context that "
     "this orchestrator received."
@@ -58,15 +67,18 @@ def not_a_task(value: Any, running: Any) -> str:
     """
     verb = "awaited" if isinstance(running, Coroutine) else "yielded"
     called = called_function(running)
+    frames = waiting_frames(running)
     if isinstance(value, Coroutine):
+        frames += waiting_frames(value)
         value.close()
-    if called is not None:
+    hint = foreign.instead(frames, value)
+    if hint is not foreign.ONLY_TASKS:
+        pass
+    elif called is not None:
         hint = _called_directly(called)
     elif isinstance(value, list | tuple | set | frozenset) and value:
         hint = "use `when_all([…])` or `when_any([…])` to wait for several tasks"
-    elif verb == "awaited":
-        hint = _ONLY_TASKS
-    else:
+    elif verb == "yielded":
         hint = (
             "an orchestrator yields only tasks that its context made; did you call an activity "
             "directly? use `ctx.call_activity(…, input=…)`"
@@ -74,14 +86,23 @@ def not_a_task(value: Any, running: Any) -> str:
     return f"you {verb} {_kind(value)}; {hint} ({waiting_place(running)})"
 
 
-def explain(error: BaseException) -> None:
-    """Add what to do to errors that Python raises where a coroutine awaits something else."""
-    text = str(error)
-    if isinstance(error, TypeError) and _NOT_AWAITABLE.search(text):
-        called = called_where_raised(error)
-        error.add_note(_ONLY_TASKS if called is None else _called_directly(called))
-    elif isinstance(error, RuntimeError) and text == "no running event loop":
-        error.add_note(_ONLY_TASKS)
+def explained(error: BaseException) -> BaseException:
+    """Return what an orchestrator fails with: an error itself, or one that says what to do."""
+    text = error.args[0] if error.args else None
+    if isinstance(error, TypeError) and isinstance(text, str) and _NOT_AWAITABLE.search(text):
+        called = None if _FUTURE.search(text) else called_where_raised(error)
+        error.add_note(foreign.ONLY_TASKS if called is None else _called_directly(called))
+        return error
+    if not foreign.misses_a_loop(error):
+        return error
+    frames = frames_of(error)
+    foreign.close_coroutines(frames)
+    better = OrchestratorError(
+        f"an orchestrator runs on no event loop; {foreign.instead(frames)} "
+        f"({innermost_place(frames)})"
+    )
+    better.__cause__ = error
+    return better.with_traceback(error.__traceback__)
 
 
 def _called_directly(function: str) -> str:
@@ -125,12 +146,12 @@ def returned_unrun(value: Generator[Any, Any, Any] | Coroutine[Any, Any, Any]) -
 def input_missing(label: str, expected: Any) -> str:
     """No input was given to a function that needs one."""
     name = getattr(expected, "__name__", str(expected))
-    return f"{label.capitalize()} needs an input ({name}), and none was given. Pass `input=…`."
+    return f"{as_sentence(label)} needs an input ({name}), and none was given. Pass `input=…`."
 
 
 def input_unwanted(label: str, value: Any) -> str:
     """An input was given to a function that takes none."""
-    return f"{label.capitalize()} takes no input, but {_kind(value)} was passed as `input=`."
+    return f"{as_sentence(label)} takes no input, but {_kind(value)} was passed as `input=`."
 
 
 def too_late(duration: timedelta) -> str:
@@ -159,6 +180,49 @@ def used_after_turn(instance_id: str) -> str:
 def never_awaited(tasks: Iterable[Deferred[Any]]) -> str:
     """List the tasks that nobody waited for, with their lines."""
     return "; ".join(f"{task.what} ({place_of(task.origin)})" for task in tasks)
+
+
+def after_continue_as_new(origin: Origin) -> str:
+    """Something was asked for, or waited for, when the execution was to end."""
+    return (
+        f"continue_as_new was called ({place_of(origin)}), so this execution can neither ask for "
+        "anything more nor wait. Return from the orchestrator right after that call, and ask for "
+        "the rest before it, or in the next execution."
+    )
+
+
+def not_text(option: str, value: object) -> str:
+    """Something else was given where text is expected."""
+    return f"{option}={_shown(value)}: give text."
+
+
+def not_a_policy(value: object) -> str:
+    """Something else was given as a retry policy."""
+    return f"retry_policy={_shown(value)}: give a RetryPolicy."
+
+
+def not_tags(value: object) -> str:
+    """Something else was given as tags."""
+    return f"tags= takes a mapping of text to text, and this {_kind(value)} is none."
+
+
+def not_a_limit(value: object) -> str:
+    """Something else was given as a limit."""
+    return f"limit={_shown(value)}: give a whole number of at least 1."
+
+
+def not_sendable(request: str, origin: Origin, error: Exception) -> str:
+    """What was asked for cannot be put into a message."""
+    return f"The orchestrator {request} ({place_of(origin)}), which cannot be sent: {error}."
+
+
+def as_sentence(text: str) -> str:
+    """Begin with a capital letter, and leave the rest as it is: there are names in it."""
+    return text[:1].upper() + text[1:]
+
+
+def _shown(value: object) -> str:
+    return reprlib.repr(value)
 
 
 def _kind(value: Any) -> str:

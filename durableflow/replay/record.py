@@ -9,6 +9,7 @@ from itertools import chain
 from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.protocol.metadata import LATER_EXECUTION
 
 
 class Record:
@@ -34,6 +35,18 @@ class Record:
         """Whether failures have been cut out of the history."""
         return any(e.HasField("executionRewound") for e in chain(*self._events))
 
+    @property
+    def is_later_execution(self) -> bool:
+        """Whether an earlier execution of the instance left a sign of children in the first turn."""
+        turns = 0
+        for event in chain(*self._events):
+            turns += event.HasField("orchestratorStarted")
+            if turns > 1:
+                break
+            if event.eventRaised.name == LATER_EXECUTION:
+                return True
+        return False
+
     def shows_turn_after(self, position: int) -> bool:
         """Whether the turn of an event is over, so that the history shows what it led to."""
         return bool(self._events) and self._index.last_turn > position
@@ -53,7 +66,7 @@ class Record:
         return True if self._index.scheduled.get(call_id, 0) > position else None
 
     def shows_call(self, call_id: int, name: str) -> bool:
-        """Whether the hub once took on the call of an activity under this number."""
+        """Whether the hub once took on the call of this name under this number."""
         return bool(self._events) and self._index.names.get(call_id) == name
 
     @cached_property
@@ -64,6 +77,9 @@ class Record:
             if kind == "taskScheduled":
                 index.scheduled[event.eventId] = position
                 index.names[event.eventId] = event.taskScheduled.name
+            elif kind == "subOrchestrationInstanceCreated":
+                index.scheduled[event.eventId] = position
+                index.names[event.eventId] = event.subOrchestrationInstanceCreated.name
             elif kind == "timerCreated":
                 index.timers[event.eventId] = position
             elif kind == "orchestratorStarted":

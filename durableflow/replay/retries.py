@@ -14,8 +14,9 @@ from datetime import timedelta
 from typing import Final
 
 from durableflow.protocol.failures import FailureDetails
-from durableflow.replay.journal import ActivityCall, Journal
+from durableflow.replay.journal import Journal
 from durableflow.replay.record import Record
+from durableflow.replay.requests import Call
 
 _MOST_REVISIONS: Final = 100
 _NO_DELAY: Final = timedelta(0)
@@ -33,18 +34,22 @@ class Retries:
         self._guesses: dict[tuple[int, int], bool] = {}
         self._revised: set[tuple[int, int]] = set()
 
-    def delay(
-        self, journal: Journal, call: ActivityCall, failure: FailureDetails
-    ) -> timedelta | None:
-        """Return how long to wait before the next attempt; None: there is none."""
-        delay = _by_policy(journal, call, failure)
+    def delay(self, journal: Journal, call: Call, failure: FailureDetails) -> timedelta | None:
+        """Return how long to wait before the next attempt; None: there is none.
+
+        What ``retry_on`` of a policy raises is passed on.
+        """
         position = journal.position
         if not self._record.shows_turn_after(position):
-            return delay
+            return _by_policy(journal, call, failure)
         retried = self._record.shows_retry(position, call.id, journal.last_id + 1)
         if retried is None:
-            retried = self._guesses.setdefault((position, call.id), delay is not None)
-        return (delay or _NO_DELAY) if retried else None
+            guess = (position, call.id)
+            if guess not in self._guesses:
+                self._guesses[guess] = _by_policy(journal, call, failure) is not None
+            retried = self._guesses[guess]
+        # The history has the timer, and the time at which it fires.
+        return _NO_DELAY if retried else None
 
     def revise(self) -> bool:
         """Turn the newest guess round that has not been; whether there was one."""
@@ -57,8 +62,12 @@ class Retries:
         return True
 
 
-def _by_policy(journal: Journal, call: ActivityCall, failure: FailureDetails) -> timedelta | None:
-    if call.policy is None or failure.is_non_retriable:
+def _by_policy(journal: Journal, call: Call, failure: FailureDetails) -> timedelta | None:
+    if call.policy is None:
         return None
-    elapsed = timedelta(microseconds=journal.now - call.first_at)
-    return call.policy.next_delay(attempt=call.attempts, elapsed=elapsed)
+    delay = call.policy.next_delay(
+        attempt=call.attempts,
+        elapsed=timedelta(microseconds=journal.now - call.first_at),
+        seed=f"{journal.instance_id}\n{journal.execution_id}\n{call.id}",
+    )
+    return delay if delay is not None and call.policy.allows(failure) else None

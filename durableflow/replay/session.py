@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
-from durableflow.errors import NonDeterminismError
-from durableflow.protocol.actions import complete_orchestration
+from durableflow.errors import NonDeterminismError, OrchestratorError
 from durableflow.registry import OrchestratorDefinition
+from durableflow.replay import misuse
 from durableflow.replay.callees import Callees
 from durableflow.replay.context import OrchestrationContext
 from durableflow.replay.determinism import Diverged
@@ -19,6 +19,7 @@ from durableflow.replay.executor import Executor
 from durableflow.replay.handlers import feed
 from durableflow.replay.journal import Journal
 from durableflow.replay.record import Record
+from durableflow.replay.requests import Request
 from durableflow.replay.retries import Retries
 
 _BYTES_PER_EVENT: Final = 150
@@ -47,7 +48,7 @@ class Session:
     Args:
         definition: The code to run.
         converter: For inputs, results and events.
-        callees: The activities that it may call.
+        callees: What it may call.
         fail_on_nondeterminism: End the orchestration when code and history do not fit; else the
             turn is ``Diverged``.
 
@@ -79,7 +80,7 @@ class Session:
 
     @property
     def idle_only(self) -> bool:
-        """Whether it waits for timers and external events only."""
+        """Whether it waits only for what may take long: timers, external events, children."""
         return not self._executor.journal.calls
 
     def turn(
@@ -106,7 +107,7 @@ class Session:
 
     def _new_executor(self) -> Executor:
         journal = Journal(self._converter)
-        context = OrchestrationContext(journal, self._callees, self._record)
+        context = OrchestrationContext(self._definition, journal, self._callees, self._record)
         return Executor(
             self._definition, journal, context, record=self._record, retries=self._retries
         )
@@ -141,18 +142,30 @@ class Session:
 
     def _end_turn(self, events: int) -> Turn:
         executor = self._executor
-        actions = [request.action() for request in executor.journal.take_requests()]
+        journal = executor.journal
+        actions = self._make_actions()
         # Each action is confirmed by an event, and orchestratorCompleted ends the turn.
         self.position += events + len(actions) + 1
         completion = executor.completion
         if completion is not None:
             self.position += 1
-            actions.append(
-                complete_orchestration(
-                    executor.journal.last_id + 1,
-                    completion.status,
-                    result=completion.result,
-                    failure=completion.failure,
-                )
-            )
-        return Turn(actions, executor.journal.custom_status, completion is not None)
+            actions.append(completion.action(journal))
+        return Turn(actions, journal.custom_status, completion is not None)
+
+    def _make_actions(self) -> list[pb.OrchestratorAction]:
+        requests = self._executor.journal.take_requests()
+        try:
+            return [request.action() for request in requests]
+        except (TypeError, ValueError):
+            return list(self._actions_that_can_be_made(requests))
+
+    def _actions_that_can_be_made(
+        self, requests: Iterable[Request]
+    ) -> Iterator[pb.OrchestratorAction]:
+        """Leave out what no message can carry, and fail the orchestration that asked for it."""
+        for request in requests:
+            try:
+                yield request.action()
+            except (TypeError, ValueError) as error:
+                words = misuse.not_sendable(str(request), request.origin, error)
+                self._executor.fail(OrchestratorError(words))

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from itertools import islice
 from linecache import getline
 from pathlib import Path
+from traceback import walk_tb
 from types import CodeType, FrameType
 from typing import Any, Final, TypeAlias
 
 Origin: TypeAlias = tuple[CodeType, int]
 
 _OWN_FOLDER: Final = str(Path(__file__).resolve().parent)
+_LIBRARIES: Final = frozenset({"asyncio", "anyio", "trio", "sniffio"})
 _INSTRUCTION_BYTES: Final = 2
 _CALLED: Final = re.compile(r"\b(?:yield(?:\s+from)?|await)\s+([A-Za-z_][\w.]*)\s*\(")
 
@@ -37,8 +40,37 @@ def place_of(origin: Origin) -> str:
 
 def waiting_place(running: Any) -> str:
     """Return where a suspended generator or coroutine waits, as ``file:line``."""
-    frame = _waiting_frame(running)
+    return innermost_place(waiting_frames(running))
+
+
+def innermost_place(frames: Iterable[FrameType]) -> str:
+    """Return the line of the innermost frame of user code, as ``file:line``."""
+    frame = _users(frames)
     return "an unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def library_of(frame: FrameType) -> str | None:
+    """Return the library for event loops that a frame belongs to, None if to none."""
+    module = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return module if module in _LIBRARIES else None
+
+
+def waiting_frames(running: Any) -> list[FrameType]:
+    """Return the frames of what may wait for another, which may wait for another, and so on."""
+    frames = []
+    while running is not None:
+        frame = getattr(running, "gi_frame", None) or getattr(running, "cr_frame", None)
+        if frame is None:
+            break
+        frames.append(frame)
+        running = getattr(running, "gi_yieldfrom", None) or getattr(running, "cr_await", None)
+    return frames
+
+
+def frames_of(error: BaseException) -> list[FrameType]:
+    """Return the frames of user code and below that an exception went through, outermost first."""
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    return [frame for frame in frames if not frame.f_code.co_filename.startswith(_OWN_FOLDER)]
 
 
 def called_function(running: Any) -> str | None:
@@ -46,7 +78,7 @@ def called_function(running: Any) -> str | None:
 
     Calls of the context, which is the first parameter, do not count.
     """
-    frame = _waiting_frame(running)
+    frame = _users(waiting_frames(running))
     return None if frame is None else _called(frame.f_code, frame.f_lineno)
 
 
@@ -65,13 +97,11 @@ def _called(code: CodeType, line: int) -> str | None:
     return called[1]
 
 
-def _waiting_frame(running: Any) -> FrameType | None:
-    """Return the innermost frame of user code of what may wait for another, and so on."""
+def _users(frames: Iterable[FrameType]) -> FrameType | None:
+    """Return the innermost frame of user code, which is above those of libraries."""
     found = None
-    while running is not None:
-        frame = getattr(running, "gi_frame", None) or getattr(running, "cr_frame", None)
-        if frame is None or frame.f_code.co_filename.startswith(_OWN_FOLDER):
+    for frame in frames:
+        if frame.f_code.co_filename.startswith(_OWN_FOLDER) or library_of(frame) is not None:
             break
         found = frame
-        running = getattr(running, "gi_yieldfrom", None) or getattr(running, "cr_await", None)
     return found

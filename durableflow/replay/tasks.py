@@ -51,7 +51,12 @@ class Task(Generic[T_co]):
     @property
     def is_complete(self) -> bool:
         """Whether it has ended, with a result or a failure."""
-        return self._state != _PENDING
+        if self._state == _PENDING:
+            return False
+        journal = self._journal
+        if journal is not None and journal.untaken:
+            journal.untaken.pop(self, None)
+        return True
 
     @property
     def is_failed(self) -> bool:
@@ -74,6 +79,7 @@ class Task(Generic[T_co]):
         if self._state == _PENDING:
             raise OrchestratorError(misuse.not_complete(self._what))
         self._mark_awaited()
+        self._mark_taken()
         if self._state == _FAILED:
             raise self._value
         result: T_co = self._value
@@ -88,6 +94,7 @@ class Task(Generic[T_co]):
         if self._state != _FAILED:
             raise OrchestratorError(misuse.not_failed(self._what))
         self._mark_awaited()
+        self._mark_taken()
         error: Exception = self._value
         return error
 
@@ -112,6 +119,10 @@ class Task(Generic[T_co]):
     def _mark_awaited(self) -> None:
         if self._journal is not None:
             self._journal.unawaited.pop(self, None)
+
+    def _mark_taken(self) -> None:
+        if self._journal is not None and self._journal.untaken:
+            self._journal.untaken.pop(self, None)
 
     def _end(self, state: int, value: Any) -> None:
         self._state = state
@@ -163,10 +174,20 @@ class Deferred(Task[T_co]):
         """Return the result, or None and the failure, of a task that has ended."""
         return (self._value, None) if self._state == _DONE else (None, self._value)
 
+    def take(self) -> Any:
+        """Return the result of a task that has one, as to code that has waited for it."""
+        self._mark_taken()
+        return self._value
+
     @property
     def journal(self) -> Journal | None:
         """The execution that it belongs to; None: any."""
         return self._journal
+
+    @property
+    def has_ended(self) -> bool:
+        """The same as ``is_complete``, but the code has not looked."""
+        return self._state != _PENDING
 
     def settle(self, value: Any) -> None:
         """End with a result, unless it has ended."""
@@ -265,7 +286,7 @@ class _WhenAll(Deferred[Any]):
         if failure is not None:
             self.fail(failure)
         elif self._missing == 0 and self._state == _PENDING:
-            self.settle(self._collect(child.outcome()[0] for child in self._children))
+            self.settle(self._collect(child.take() for child in self._children))
 
 
 class _WhenAny(Deferred[Any]):
@@ -274,7 +295,12 @@ class _WhenAny(Deferred[Any]):
     def __init__(self, children: Sequence[Deferred[Any]], origin: Origin) -> None:
         super().__init__(_journal_of(children), f"any of {len(children)} tasks", origin)
         for child in children:
-            child.watch(self.settle)
+            child.watch(self._child_ended)
+
+    def _child_ended(self, child: Deferred[Any]) -> None:
+        # An event that has won is as good as taken; one that came later is not.
+        if self._state == _PENDING and child.is_complete:
+            self.settle(child)
 
 
 def _children(function: str, tasks: Sequence[Any]) -> tuple[Sequence[Deferred[Any]], bool]:

@@ -11,6 +11,7 @@ from durableflow import (
     ActivityContext,
     App,
     Blueprint,
+    FailureDetails,
     InstanceId,
     Orchestration,
     OrchestrationContext,
@@ -166,6 +167,56 @@ async def coroutine(ctx: OrchestrationContext, order: Order) -> int:
     assert_type(await ctx.call_activity("by_name", input=3, return_type=int), int)
     assert_type(await ctx.call_activity("by_name", input=3), Any)
     return 3
+
+
+@app.orchestrator
+async def children(ctx: OrchestrationContext, order: Order) -> None:
+    assert_type(await ctx.call_sub_orchestrator(generator, input=order), str)
+    assert_type(await ctx.call_sub_orchestrator(generator_without_input), str)
+    assert_type(await ctx.call_sub_orchestrator(spelt_out), str)
+    assert_type(await ctx.call_sub_orchestrator(coroutine, input=order), int)
+    assert_type(await ctx.call_sub_orchestrator(plain, input=2), int)
+    assert_type(await ctx.call_sub_orchestrator("by_name", input=2), Any)
+    assert_type(await ctx.call_sub_orchestrator("by_name", return_type=int), int)
+    child = ctx.call_sub_orchestrator(
+        coroutine,
+        input=order,
+        instance_id="child",
+        version="2",
+        retry_policy=RetryPolicy(first_retry_interval=1, max_number_of_attempts=2),
+        tags={"team": "a"},
+    )
+    assert_type(child, Task[int])
+
+
+@app.orchestrator
+async def maps(ctx: OrchestrationContext) -> None:
+    assert_type(await ctx.map(place, [Order(1), Order(2)], limit=5), list[int])
+    assert_type(await ctx.map(total, [[1, 2], []]), list[float])
+    assert_type(await ctx.map(no_context, (n for n in range(3))), list[str])
+    assert_type(await ctx.map("by_name", [1, 2], return_type=int), list[int])
+    assert_type(await ctx.map("by_name", [1, 2]), list[Any])
+
+
+def retries(failure: FailureDetails) -> bool:
+    return failure.is_caused_by(OSError)
+
+
+policies = [
+    RetryPolicy(first_retry_interval=1, max_number_of_attempts=2, jitter=0.5, retry_on=retries),
+    RetryPolicy(first_retry_interval=1, max_number_of_attempts=2, retry_on=OSError),
+    RetryPolicy(first_retry_interval=1, max_number_of_attempts=2, retry_on=(OSError, "a.B")),
+]
+
+
+@app.orchestrator
+def rounds(ctx: OrchestrationContext, n: int) -> Orchestration[None]:
+    typed = yield from ctx.wait_for_external_event("a", data_type=Approval, timeout=5)
+    assert_type(typed, Approval)
+    untyped = yield from ctx.wait_for_external_event("a", timeout=timedelta(hours=1))
+    assert_type(untyped, Any)
+    ctx.send_event("another", "a", data=typed)
+    ctx.continue_as_new(n + 1, save_events=False, new_version="2")
 
 
 @app.orchestrator

@@ -12,6 +12,7 @@ from durableflow import (
     Client,
     Orchestration,
     OrchestrationContext,
+    RetryPolicy,
     when_all,
 )
 
@@ -25,6 +26,17 @@ async def calls(ctx: OrchestrationContext, client: Client) -> None:
     await ctx.call_activity(place)  # E: missing input, async activity
     await ctx.call_activity(no_input, input=3)  # E: input to an activity that takes none
     await ctx.call_activity(generator, input=Order(1))  # E: orchestrator as activity
+    ctx.call_sub_orchestrator(generator, input=3)  # E: wrong input
+    ctx.call_sub_orchestrator(coroutine, input=3)  # E: wrong input, coroutine
+    ctx.call_sub_orchestrator(generator)  # E: missing input
+    ctx.call_sub_orchestrator(generator, Order(1))  # E: positional input
+    ctx.call_sub_orchestrator(send, input=Order(1))  # E: activity as orchestrator
+    ctx.call_sub_orchestrator(generator, input=Order(1), tags={"a": 1})  # E: tags are text
+    ctx.map(place, ["no"])  # E: wrong item
+    ctx.map(no_input, [1])  # E: items for an activity that takes none
+    ctx.map(place, [Order(1)], limit="2")  # E: a limit is a number
+    ctx.send_event("another", 5)  # E: names are text
+    RetryPolicy(first_retry_interval=1, max_number_of_attempts=2, retry_on=5)  # E: not a type
     client.schedule_new_orchestration(generator, input=3)  # E: wrong input
     client.schedule_new_orchestration(coroutine, input=3)  # E: wrong input, coroutine
     client.schedule_new_orchestration(generator)  # E: missing input

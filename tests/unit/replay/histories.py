@@ -93,8 +93,43 @@ def timer_fired(timer_id: int) -> pb.HistoryEvent:
     return made
 
 
-def raised(name: str, data: Any = None) -> pb.HistoryEvent:
+def child_created(
+    task_id: int, name: str, instance_id: str = "", *, version: str | None = None
+) -> pb.HistoryEvent:
+    made = event(task_id)
+    made.subOrchestrationInstanceCreated.name = name
+    made.subOrchestrationInstanceCreated.instanceId = instance_id or f"a1:{task_id:04x}"
+    if version is not None:
+        made.subOrchestrationInstanceCreated.version.value = version
+    return made
+
+
+def child_completed(task_id: int, result: Any = None) -> pb.HistoryEvent:
     made = event()
+    made.subOrchestrationInstanceCompleted.taskScheduledId = task_id
+    if result is not None:
+        made.subOrchestrationInstanceCompleted.result.value = json.dumps(result)
+    return made
+
+
+def child_failed(task_id: int, message: str = "boom") -> pb.HistoryEvent:
+    details = FailureDetails("builtins.ValueError", message)
+    made = event()
+    made.subOrchestrationInstanceFailed.taskScheduledId = task_id
+    made.subOrchestrationInstanceFailed.failureDetails.CopyFrom(to_message(details))
+    return made
+
+
+def event_sent(event_id: int, instance_id: str, name: str) -> pb.HistoryEvent:
+    made = event(event_id)
+    made.eventSent.instanceId = instance_id
+    made.eventSent.name = name
+    return made
+
+
+def raised(name: str, data: Any = None, *, at: float = 0) -> pb.HistoryEvent:
+    made = event()
+    made.timestamp.CopyFrom(to_timestamp(START + timedelta(seconds=at)))
     made.eventRaised.name = name
     if data is not None:
         made.eventRaised.input.value = json.dumps(data)
@@ -189,10 +224,22 @@ def describe(action: pb.OrchestratorAction) -> str:
     if kind == "createTimer":
         seconds = action.createTimer.fireAt.ToDatetime(UTC) - START
         return f"{action.id} timer {seconds.total_seconds():g}"
+    if kind == "createSubOrchestration":
+        child = action.createSubOrchestration
+        version = f" v{child.version.value}" if child.HasField("version") else ""
+        return f"{action.id} {child.instanceId} = {child.name}{version}({child.input.value})"
+    if kind == "sendEvent":
+        sent = action.sendEvent
+        return f"{action.id} to {sent.instance.instanceId}: {sent.name}({sent.data.value})"
     complete = action.completeOrchestration
     status = pb.OrchestrationStatus.Name(complete.orchestrationStatus)
     text = complete.failureDetails.errorMessage or complete.result.value
-    return f"{status.removeprefix('ORCHESTRATION_STATUS_').lower()} {text}".strip()
+    carried = [
+        f"{event.eventRaised.name}({event.eventRaised.input.value})"
+        for event in complete.carryoverEvents
+    ]
+    words = [status.removeprefix("ORCHESTRATION_STATUS_").lower(), text, *carried]
+    return " ".join(word for word in words if word)
 
 
 def failure_of(turn: Turn) -> pb.TaskFailureDetails:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from tests.unit.replay.histories import (
     Bench,
     completed,
     described,
+    failed,
     failure_of,
     result_of,
     scheduled,
@@ -117,14 +117,6 @@ def test_awaiting_the_value_of_an_activity_is_told_what_to_call(bench: Bench):
 
     assert failure.errorType == "builtins.TypeError"
     assert "did you call `hello(ctx, …)` directly?" in failure.errorMessage
-
-
-@pytest.mark.parametrize("seconds", [0, 1])
-def test_awaiting_the_clock_is_told_where_that_belongs(bench: Bench, seconds: int):
-    async def order(ctx: OrchestrationContext) -> None:
-        await asyncio.sleep(seconds)
-
-    assert "belongs in an activity" in failure_of(bench.run(order, started())).errorMessage
 
 
 def test_the_mistake_can_be_caught_like_any_error(bench: Bench):
@@ -324,6 +316,70 @@ def test_a_function_that_is_not_registered_is_told_how(bench: Bench):
     assert failure.errorType == "durableflow.errors.NotRegisteredError"
 
 
+WRONG: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda ctx: ctx.call_activity(ping, retry_policy=3), "retry_policy=3: give a RetryPolicy"),
+    (lambda ctx: ctx.call_activity(ping, tags={"a": 1}), "tags= takes a mapping of text"),
+    (lambda ctx: ctx.call_activity(ping, tags=["a"]), "tags= takes a mapping of text"),
+    (lambda ctx: ctx.map(hello, ["a"], limit=0), "limit=0: give a whole number of at least 1"),
+    (lambda ctx: ctx.map(hello, ["a"], limit=True), "limit=True: give"),
+    (lambda ctx: ctx.map(hello, ["a"], limit="2"), "limit='2': give"),
+    (lambda ctx: ctx.map(hello, ["a"], tags=5), "tags= takes a mapping of text"),
+    (lambda ctx: ctx.map(hello, ctx.call_activity(ping)), "A task is not a sequence"),
+    (lambda ctx: ctx.call_sub_orchestrator("x", instance_id=5), "instance_id=5: give text"),
+    (lambda ctx: ctx.call_sub_orchestrator("x", instance_id="\udce9"), "instance_id="),
+    (lambda ctx: ctx.call_sub_orchestrator("x", version=2.0), "version=2.0: give text"),
+    (lambda ctx: ctx.call_sub_orchestrator("x", retry_policy="no"), "retry_policy='no': give"),
+    (lambda ctx: ctx.send_event(5, "go"), "instance_id=5: give text"),
+    (lambda ctx: ctx.send_event("", "go"), "instance_id='': give text"),
+    (lambda ctx: ctx.send_event("b2", None), "event_name=None: give text"),
+    (lambda ctx: ctx.wait_for_external_event(5), "name=5: give text"),
+]
+
+
+@pytest.mark.parametrize(
+    ("use", "words"), WRONG, ids=[f"{n} {w}" for n, (_, w) in enumerate(WRONG)]
+)
+def test_an_argument_of_another_type_is_refused_at_the_call(
+    bench: Bench, use: Callable[[Any], Any], words: str
+):
+    def order(ctx: OrchestrationContext) -> None:
+        use(ctx)
+
+    turn = bench.run(order, started())
+
+    assert words in failure_of(turn).errorMessage
+    assert failure_of(turn).errorType == "durableflow.errors.OrchestratorError"
+    assert [action.WhichOneof("orchestratorActionType") for action in turn.actions][-1:] == [
+        "completeOrchestration"
+    ]
+
+
+def test_what_no_message_can_carry_fails_the_orchestration_and_spares_the_rest(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        ctx.call_activity(ping)
+        yield ctx.call_activity("caf\udce9")
+
+    turn = bench.run(order, started())
+
+    line = order.__code__.co_firstlineno + 2
+    assert described(turn)[0] == "1 ping()"
+    assert f"test_misuse.py:{line}), which cannot be sent" in failure_of(turn).errorMessage
+    assert turn.finished
+
+
+def test_names_keep_their_capitals_at_the_beginning_of_a_message(bench: Bench):
+    bench.registry.add_activity(lambda text: None, name="SendMail")
+
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_activity("SendMail")
+
+    past = turns([started(), scheduled(1, "SendMail")])
+
+    assert "Activity 'SendMail' failed" in (
+        failure_of(bench.run(order, failed(1), past=past)).errorMessage
+    )
+
+
 # Loops
 
 
@@ -442,8 +498,12 @@ def test_a_failed_orchestration_is_not_warned_about(bench: Bench, caplog: pytest
         lambda ctx: ctx.wait_for_external_event("x"),
         lambda ctx: ctx.set_custom_status("x"),
         lambda ctx: ctx.new_uuid(),
+        lambda ctx: ctx.map("x", []),
+        lambda ctx: ctx.call_sub_orchestrator("x"),
+        lambda ctx: ctx.send_event("b2", "x"),
+        lambda ctx: ctx.continue_as_new(),
     ],
-    ids=["call_activity", "create_timer", "wait_for_external_event", "status", "uuid"],
+    ids=["activity", "timer", "event", "status", "uuid", "map", "child", "send", "continue"],
 )
 def test_the_context_is_refused_between_turns(bench: Bench, use: Callable[[Any], Any]):
     kept = []
