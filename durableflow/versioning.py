@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final, TypeAlias
 
 import attrs
+from packaging.version import Version as ParsedVersion
 
 _TOKEN: Final = re.compile(r"[0-9]+|[^0-9.\-_+\s]+")
 _DIGITS: Final = "0123456789"
@@ -25,6 +27,7 @@ _PRE_RELEASES: Final = {
 
 _Part: TypeAlias = tuple[int, int, str]
 _END: Final[_Part] = (1, 0, "")
+_LOCAL: Final[_Part] = (1, 1, "")
 _WORD: Final = 2
 _NUMBER: Final = 3
 _ZERO: Final[_Part] = (_NUMBER, 0, "")
@@ -36,7 +39,8 @@ class Version(str):
     ``==`` and the hash are the text's own: routing means exactly this version.  ``<``, ``<=``,
     ``>`` and ``>=`` order as versions do, against plain strings too: numbers by value
     (``10.0.0`` after ``9.0.0``), pre-releases before their release, and ``1.0`` neither before
-    nor after ``1.0.0``.  The empty text is an absent version: falsy, and before all others.
+    nor after ``1.0.0``.  What ``packaging`` reads orders as it says; other text by its numbers
+    and words.  The empty text is an absent version: falsy, and before all others.
     """
 
     __slots__ = ()
@@ -93,6 +97,11 @@ class Fail:
 Resolution: TypeAlias = Run | Abandon | Fail
 
 
+def is_same_major(one: str, other: str) -> bool:
+    """Whether two versions begin with the same number, as ``1.2`` and ``1.10.3`` do."""
+    return bool(one) and bool(other) and _major(one) == _major(other)
+
+
 def is_same_release(one: str, other: str) -> bool:
     """Whether neither version is before the other, as with ``1.0`` and ``1.0.0``."""
     return _key(one) == _key(other)
@@ -100,22 +109,60 @@ def is_same_release(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _key(text: str) -> tuple[_Part, ...]:
-    """Build what versions are compared by.
+    """Build what versions are compared by; the same parts for all texts, so all have an order.
 
     A part that names a pre-release is less than the end, the end is less than other words, and
     words are less than numbers: ``1.0rc1 < 1.0 < 1.0.post1 < 1.0.1``.
     """
     if not text:
         return ()
+    try:
+        parsed = ParsedVersion(text)
+    except ValueError:  # also where a number has more digits than Python reads
+        return _natural_key(text)
+    return (_number(parsed.epoch), *_significant(map(_number, parsed.release)), *_suffix(parsed))
+
+
+def _suffix(version: ParsedVersion) -> Iterator[_Part]:
+    """Yield the parts after the release.  Source: the version specifiers specification."""
+    if version.pre is not None:
+        yield from (_part(version.pre[0]), _number(version.pre[1]))
+    if version.post is not None:
+        yield from (_part("post"), _number(version.post))
+    if version.dev is not None:
+        yield from (_part("dev"), _number(version.dev))
+    if version.local is not None:
+        yield _LOCAL
+        for segment in version.local.split("."):
+            # A local segment is no pre-release, whatever it is called.
+            yield _part(segment) if segment[0] in _DIGITS else (_WORD, 0, segment)
+    yield _END
+
+
+def _natural_key(text: str) -> tuple[_Part, ...]:
     tokens = _TOKEN.findall(text.casefold())
     if len(tokens) > 1 and tokens[0] == "v" and tokens[1][0] in _DIGITS:
         del tokens[0]
     parts = [_part(token) for token in tokens]
     release = next((i for i, part in enumerate(parts) if part[0] != _NUMBER), len(parts))
-    significant = release
-    while significant and parts[significant - 1] == _ZERO:
-        significant -= 1
-    return (*parts[:significant], *parts[release:], _END)
+    return (_ZERO, *_significant(parts[:release]), *parts[release:], _END)
+
+
+def _significant(release: Iterable[_Part]) -> list[_Part]:
+    """Leave out the zeros at the end of a release."""
+    parts = list(release)
+    while parts and parts[-1] == _ZERO:
+        del parts[-1]
+    return parts
+
+
+def _major(text: str) -> tuple[_Part, ...]:
+    epoch, first = _key(text)[:2]
+    return (epoch, first if first[0] == _NUMBER else _ZERO)
+
+
+def _number(value: int) -> _Part:
+    return _part(str(value))
 
 
 def _part(token: str) -> _Part:

@@ -7,8 +7,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.version import Version as ParsedVersion
 
-from durableflow.versioning import Version, is_same_release
+from durableflow.versioning import Version, is_same_major, is_same_release
 
 versions = st.builds(
     Version,
@@ -18,6 +19,32 @@ versions = st.builds(
         lambda numbers: ".".join(map(str, numbers))
     ),
 )
+
+numbers = st.integers(0, 12)
+pre_releases = st.tuples(
+    st.sampled_from(["a", "b", "c", "rc", "alpha", "beta", "preview"]), numbers
+)
+local_segments = st.sampled_from(["dev", "rc", "build", "x", "1", "10", "007"])
+
+
+@st.composite
+def specified_versions(draw: st.DrawFn) -> str:
+    """Every shape that the version specifiers specification knows."""
+    epoch = draw(st.none() | numbers)
+    pre = draw(st.none() | pre_releases)
+    post, dev = draw(st.none() | numbers), draw(st.none() | numbers)
+    local = draw(st.lists(local_segments, max_size=3))
+    return "".join(
+        [
+            "" if epoch is None else f"{epoch}!",
+            ".".join(map(str, draw(st.lists(numbers, min_size=1, max_size=4)))),
+            "" if pre is None else f"{pre[0]}{pre[1]}",
+            "" if post is None else f".post{post}",
+            "" if dev is None else f".dev{dev}",
+            f"+{'.'.join(local)}" if local else "",
+        ]
+    )
+
 
 ASCENDING = [
     "",
@@ -84,6 +111,29 @@ def test_numbers_of_any_length_compare_by_value():
 def test_other_objects_do_not_compare():
     with pytest.raises(TypeError):
         _ = Version("1") < 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1.2", "1.10.3", True),
+        ("1", "1.0rc1", True),
+        ("v2.1", "2", True),
+        ("0.3", "0", True),
+        ("1.9", "2.0", False),
+        ("1!1.0", "1.0", False),
+        ("", "", False),
+        ("1.0", "", False),
+    ],
+)
+def test_the_first_number_is_the_major_version(one, other, same):
+    assert is_same_major(one, other) is same
+
+
+@given(specified_versions(), specified_versions())
+def test_what_packaging_reads_orders_as_packaging_says(one, other):
+    assert (Version(one) < other) == (ParsedVersion(one) < ParsedVersion(other))
+    assert is_same_release(one, other) == (ParsedVersion(one) == ParsedVersion(other))
 
 
 @given(versions, versions)
