@@ -16,6 +16,9 @@ from durableflow.client import (
 )
 from durableflow.converter import Record
 from durableflow.errors import (
+    ActivityCancelledError,
+    ActivityCrashedError,
+    ActivityTimeoutError,
     CallError,
     ConversionError,
     DurableFlowError,
@@ -30,6 +33,7 @@ from durableflow.errors import (
     OrchestrationNotCompletedError,
     OrchestratorError,
     OutcomeUnknownError,
+    PayloadTooLargeError,
     PluginError,
     RegistrationError,
     SettingsError,
@@ -59,15 +63,19 @@ from durableflow.replay import (
 from durableflow.retry import RetryPolicy
 from durableflow.routing import Abandon, Fail, Run, VersionRequest
 from durableflow.versioning import Version
-from durableflow.worker import ActivityContext
+from durableflow.worker import ActivityContext, CancelToken
 
 __all__ = [
     "Abandon",
+    "ActivityCancelledError",
     "ActivityContext",
+    "ActivityCrashedError",
+    "ActivityTimeoutError",
     "App",
     "AsyncClient",
     "Blueprint",
     "CallError",
+    "CancelToken",
     "CancellableTask",
     "Client",
     "ConversionError",
@@ -93,6 +101,7 @@ __all__ = [
     "OrchestrationStatus",
     "OrchestratorError",
     "OutcomeUnknownError",
+    "PayloadTooLargeError",
     "PluginError",
     "PurgeInstancesResult",
     "Record",

@@ -81,6 +81,13 @@ class App(Decorators):
         """The folder that relative files belong to, absolute."""
         return self._origin.folder() if self._root is None else Path(self._root).absolute()
 
+    @property
+    def converter(self) -> Converter:
+        """What turns its payloads into JSON and back, with what its plugins taught it."""
+        if self._converter is None:
+            self._converter = Converter([self._plugins.configure_converter])
+        return self._converter
+
     def register_blueprint(self, blueprint: Blueprint, /) -> None:
         """Take in everything that a blueprint has now and will have later.
 
@@ -201,14 +208,12 @@ class App(Decorators):
         factories = self._plugins.task_hub_factories(self)
         if address.scheme not in factories:
             raise unknown_scheme(address, factories)
-        if self._converter is None:
-            self._converter = Converter([self._plugins.configure_converter])
         return Plan(
             app=self,
             app_name=self.name,
             registry=self._registries[0],
             plugins=self._plugins,
-            converter=self._converter,
+            converter=self.converter,
             settings=settings,
             address=address,
             factory=factories[address.scheme],

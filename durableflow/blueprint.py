@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar, overload
 
+from durableflow.definitions import Executor
 from durableflow.registry import Registry
 from durableflow.replay import OrchestrationContext
 from durableflow.retry import RetryPolicy
@@ -69,6 +71,8 @@ class Decorators:
         name: str | None = None,
         version: str | None = None,
         retry_policy: RetryPolicy | None = None,
+        timeout: timedelta | float | None = None,
+        executor: Executor = "thread",
     ) -> Callable[[ActivityT], ActivityT]: ...
     def activity(
         self,
@@ -78,6 +82,8 @@ class Decorators:
         name: str | None = None,
         version: str | None = None,
         retry_policy: RetryPolicy | None = None,
+        timeout: timedelta | float | None = None,
+        executor: Executor = "thread",
     ) -> Any:
         """Register an activity: ``@app.activity``, or called with options.
 
@@ -87,14 +93,25 @@ class Decorators:
             name: What orchestrators and histories call it; the function's own name unless given.
             version: The version that this function runs.
             retry_policy: Used where the call of the activity names no policy of its own.
+            timeout: How long one attempt may run, a ``timedelta`` or seconds; then it has failed
+                with ``ActivityTimeoutError``.  None sets no limit.
+            executor: Where a plain function runs: on a ``thread`` of the worker, or, for work that
+                keeps a processor busy, in a ``process`` beside it.
 
         Raises:
-            RegistrationError: the signature does not fit, or another function has this name and
-                version.
+            RegistrationError: the signature or an option does not fit, or another function has
+                this name and version.
         """
 
         def register(function: ActivityT) -> ActivityT:
-            self.add_activity(function, name=name, version=version, retry_policy=retry_policy)
+            self.add_activity(
+                function,
+                name=name,
+                version=version,
+                retry_policy=retry_policy,
+                timeout=timeout,
+                executor=executor,
+            )
             return function
 
         return register if function is None else register(function)
@@ -122,10 +139,19 @@ class Decorators:
         name: str | None = None,
         version: str | None = None,
         retry_policy: RetryPolicy | None = None,
+        timeout: timedelta | float | None = None,
+        executor: Executor = "thread",
     ) -> str:
         """Register an activity without a decorator (bound methods too); return its name."""
         definitions = [
-            registry.add_activity(function, name=name, version=version, retry_policy=retry_policy)
+            registry.add_activity(
+                function,
+                name=name,
+                version=version,
+                retry_policy=retry_policy,
+                timeout=timeout,
+                executor=executor,
+            )
             for registry in self._registries
         ]
         return definitions[0].name

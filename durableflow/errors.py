@@ -13,10 +13,14 @@ The three branches under the root say whose move it is next:
     │   ├── ConversionError             a value and its declared type do not fit
     │   ├── OrchestratorError           an orchestrator function broke a rule of orchestrators
     │   │   └── NonDeterminismError     the code no longer does what the history says it did
+    │   ├── PayloadTooLargeError        what is to be sent is larger than it may be
     │   └── UnsupportedByEngineError    the engine in use cannot do this
     ├── FailureError                    user code failed; orchestrators and callers see it
     │   ├── TaskFailedError             an awaited activity or child failed
     │   ├── TaskCancelledError          an awaited task was cancelled
+    │   ├── ActivityTimeoutError        an activity ran for longer than its timeout
+    │   ├── ActivityCrashedError        an activity ended the process that ran it
+    │   ├── ActivityCancelledError      nobody waits for this activity any more
     │   ├── OrchestrationFailedError    an instance failed or was terminated
     │   └── OrchestrationNotCompletedError   its output was asked for too early
     └── OperationalError                retry, wait, or look at the machine
@@ -94,6 +98,28 @@ class NonDeterminismError(OrchestratorError):
     """The code no longer does what the instance's history says it did."""
 
 
+class PayloadTooLargeError(UsageError):
+    """What is to be sent is larger than it may be.
+
+    Trying again cannot help, so retry policies do not.
+
+    Attributes:
+        place: What it is, for example ``result of activity 'charge'``.
+        size_bytes: How large it is.
+        limit_bytes: How large it may be; None if only the engine knows.
+    """
+
+    is_non_retriable = True
+
+    def __init__(
+        self, message: str, *, place: str, size_bytes: int, limit_bytes: int | None
+    ) -> None:
+        super().__init__(message)
+        self.place = place
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
 class UnsupportedByEngineError(UsageError):
     """The engine in use lacks a feature.
 
@@ -129,6 +155,18 @@ class TaskFailedError(FailureError):
 
 class TaskCancelledError(FailureError):
     """An awaited task was cancelled."""
+
+
+class ActivityTimeoutError(FailureError, TimeoutError):
+    """An activity ran for longer than its timeout."""
+
+
+class ActivityCrashedError(FailureError):
+    """An activity ended the process that ran it."""
+
+
+class ActivityCancelledError(FailureError):
+    """Nobody waits for this activity any more; see ``CancelToken``."""
 
 
 class OrchestrationFailedError(FailureError):

@@ -71,6 +71,10 @@ class PluginSet:
                 self._name_culprit(error, "init_app")
                 raise
 
+    def implement(self, hook: str) -> bool:
+        """Whether any plugin implements a hook."""
+        return hook in self._implemented
+
     def configure_converter(self, converter: cattrs.Converter) -> None:
         """Let every plugin change the converter."""
         self._call("configure_converter", converter=converter)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cached_property
-from typing import Any, ClassVar, Final, Generic, TypeVar
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar
 
-import attrs
-
+from durableflow.definitions import (
+    ActivityDefinition,
+    Definition,
+    Executor,
+    OrchestratorDefinition,
+)
 from durableflow.errors import NotRegisteredError, RegistrationError
 from durableflow.retry import RetryPolicy
 from durableflow.signatures import (
     ABSENT,
-    Kind,
     Parameter,
     Role,
-    Signature,
     check_function,
     describe,
     enclosing_names,
@@ -26,92 +28,6 @@ from durableflow.signatures import (
 from durableflow.versioning import Version, is_same_release
 
 __all__ = ["ABSENT", "ActivityDefinition", "OrchestratorDefinition", "Parameter", "Registry"]
-
-
-# Compared by identity: a definition is one act of registering.
-@attrs.frozen(slots=False, eq=False, kw_only=True)
-class _Definition:
-    """A registered function.
-
-    Attributes:
-        name: What clients and histories call it.
-        version: The version that it runs; None: every version without a function of its own.
-        function: The function as it was registered.
-        source: Where it is written, as ``file:line``.
-    """
-
-    role: ClassVar[Role]
-
-    name: str
-    version: str | None
-    function: Callable[..., Any]
-    source: str
-    early_signature: Signature | None = attrs.field(repr=False)
-    module_run: object = attrs.field(repr=False)
-
-    @cached_property
-    def signature(self) -> Signature:
-        """How the function is called, read again if it could not be read completely at first.
-
-        Raises:
-            RegistrationError: an annotation that payloads are converted by cannot be evaluated.
-        """
-        if self.early_signature is not None:
-            return self.early_signature
-        signature = read_signature(self.function, self.role)
-        if signature.unresolved is not None:
-            raise RegistrationError(signature.unresolved)
-        return signature
-
-    @cached_property
-    def input(self) -> Parameter | None:
-        """The parameter for the input; None if there is none."""
-        return self.signature.input
-
-    @cached_property
-    def output_type(self) -> Any:
-        """The declared type of the result; Any if there is none."""
-        return self.signature.output_type
-
-    @property
-    def label(self) -> str:
-        """The definition for people, for example ``activity 'charge' version '2'``."""
-        return _label(self.role, self.name, self.version)
-
-
-@attrs.frozen(slots=False, eq=False, kw_only=True)
-class OrchestratorDefinition(_Definition):
-    """A registered orchestrator."""
-
-    role: ClassVar[Role] = "orchestrator"
-
-    @cached_property
-    def kind(self) -> Kind:
-        """What a call of the function returns: a generator, a coroutine or the output."""
-        return self.signature.kind
-
-
-@attrs.frozen(slots=False, eq=False, kw_only=True)
-class ActivityDefinition(_Definition):
-    """A registered activity.
-
-    Attributes:
-        retry_policy: Used where a call names no policy of its own.
-    """
-
-    role: ClassVar[Role] = "activity"
-
-    retry_policy: RetryPolicy | None = None
-
-    @cached_property
-    def is_async(self) -> bool:
-        """Whether a call of the function returns a coroutine."""
-        return self.signature.kind == "coroutine"
-
-    @cached_property
-    def takes_context(self) -> bool:
-        """Whether the first argument is the context."""
-        return self.signature.takes_context
 
 
 class Registry:
@@ -146,20 +62,19 @@ class Registry:
         name: str | None = None,
         version: str | None = None,
         retry_policy: RetryPolicy | None = None,
+        timeout: timedelta | float | None = None,
+        executor: Executor = "thread",
     ) -> ActivityDefinition:
         """Register an activity under its own name unless ``name`` is given.
 
         Raises:
-            RegistrationError: the function, name, version or policy does not do, another
+            RegistrationError: the function, name, version or an option does not do, another
                 function has this name and version, or the app is running.
         """
         facts = _facts(function, "activity", name, version)
-        if retry_policy is not None and not isinstance(retry_policy, RetryPolicy):
-            raise RegistrationError(
-                f"The {_label('activity', facts['name'], version)}: retry_policy= takes a "
-                f"RetryPolicy, not {type(retry_policy).__name__}."
-            )
-        definition = ActivityDefinition(**facts, retry_policy=retry_policy)
+        definition = ActivityDefinition(
+            **facts, retry_policy=retry_policy, timeout=timeout, executor=executor
+        )
         self._activities.add(definition, frozen=self._runs > 0)
         return definition
 
@@ -183,12 +98,13 @@ class Registry:
         """Refuse additions from now on; once for each run, undone by ``thaw``.
 
         Raises:
-            RegistrationError: a function has annotations that cannot be evaluated.
+            RegistrationError: a function has annotations that cannot be evaluated, or cannot be
+                found by the processes that are to run it.
         """
         problems = []
         for definition in (*self.orchestrators(), *self.activities()):
             try:
-                _ = definition.signature
+                definition.check()
             except RegistrationError as error:
                 problems.append(str(error))
         if problems:
@@ -247,7 +163,7 @@ class Registry:
         return definition
 
 
-_D = TypeVar("_D", bound=_Definition)
+_D = TypeVar("_D", bound=Definition)
 
 
 class _Table(Generic[_D]):
@@ -319,7 +235,7 @@ def _order(version: str | None) -> Version:
     return Version(version or "")
 
 
-def _replaces(new: _Definition, old: _Definition, *, frozen: bool) -> bool:
+def _replaces(new: Definition, old: Definition, *, frozen: bool) -> bool:
     """Whether this is the same function once more, after an edit in a notebook or a reload."""
     if (new.function.__module__, new.function.__qualname__) != (
         old.function.__module__,
@@ -368,10 +284,6 @@ def _facts(function: Any, role: Role, name: str | None, version: str | None) -> 
         "early_signature": signature if signature.unresolved is None else None,
         "module_run": _module_run(function),
     }
-
-
-def _label(role: Role, name: str, version: str | None) -> str:
-    return f"{role} '{name}'" + (f" version '{version}'" if version else "")
 
 
 def _not_registered(function: Any, wanted: _Table[Any], other: _Table[Any]) -> str:

@@ -7,6 +7,7 @@ hub, the lifespan, the worker.
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from types import TracebackType
@@ -19,6 +20,7 @@ from durableflow.hub.loop import await_on
 from durableflow.plan import Connection, Plan
 from durableflow.worker import Worker
 from durableflow.worker.orchestrations import TurnLimits
+from durableflow.worker.processes import PROCESS_NAME
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -118,6 +120,12 @@ class Run:
         await self._undo_async.aclose()
 
     def _prepare(self, undo: ExitStack | AsyncExitStack) -> Connection:
+        if multiprocessing.current_process().name == PROCESS_NAME:
+            raise SetupError(
+                f"App {self.plan.app_name!r} cannot run inside of a process of its own activities. "
+                "These import the program, which must not start by that: put app.run() under "
+                '`if __name__ == "__main__":`.'
+            )
         self.plan.registry.freeze()
         undo.callback(self.plan.registry.thaw)
         self._connection = Connection(self.plan, "worker")

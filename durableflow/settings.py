@@ -100,6 +100,11 @@ class _Seconds:
             return None
 
 
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """How an app runs.
@@ -112,6 +117,8 @@ class Settings:
         determinism_guards: Whether orchestrators are watched for calls of clocks, randomness and
             the like, which costs time: ``warn`` logs them, ``raise`` raises at the call.
         max_concurrent_activities: How many activities one worker runs at a time.
+        max_activity_processes: How many activities with ``executor="process"`` run at a time; as
+            many as there are processors unless set.
         max_concurrent_orchestrations: How many orchestrator turns one worker holds at a time.
         turn_timeout_seconds: How long one turn of an orchestrator may take before it loses its
             thread; after three lost threads the worker gives up.
@@ -131,6 +138,7 @@ class Settings:
     on_nondeterminism: OnNondeterminism = "park"
     determinism_guards: DeterminismGuards = "off"
     max_concurrent_activities: int = 100
+    max_activity_processes: int = attrs.field(factory=_processors)
     max_concurrent_orchestrations: int = 500
     turn_timeout_seconds: float = 30.0
     drain_timeout_seconds: float = 30.0
@@ -150,6 +158,7 @@ class SettingArguments(TypedDict, total=False):
     on_nondeterminism: OnNondeterminism | None
     determinism_guards: DeterminismGuards | None
     max_concurrent_activities: int | None
+    max_activity_processes: int | None
     max_concurrent_orchestrations: int | None
     turn_timeout_seconds: float | timedelta | None
     drain_timeout_seconds: float | timedelta | None
@@ -164,6 +173,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "on_nondeterminism": _Choice(("park", "fail")),
     "determinism_guards": _Choice(("off", "warn", "raise")),
     "max_concurrent_activities": _Whole(1),
+    "max_activity_processes": _Whole(1),
     "max_concurrent_orchestrations": _Whole(1),
     "turn_timeout_seconds": _Seconds(),
     "drain_timeout_seconds": _Seconds(),

@@ -25,6 +25,8 @@ _LONGEST_CHAIN: Final = 20
 _LONGEST_TEXT: Final = 32_768
 _DEEPEST_VALUE: Final = 20
 _LARGEST_WHOLE: Final = 2**53
+# The second is that of the same module in processes that multiprocessing starts.
+_MAIN_NAMES: Final = ("__main__", "__mp_main__")
 _CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 
 
@@ -103,7 +105,7 @@ def type_name(error_type: type[BaseException]) -> str:
     import that module, since ``__main__`` means another module in every process.
     """
     module = error_type.__module__
-    return f"{_main_name() if module == '__main__' else module}.{error_type.__qualname__}"
+    return f"{_main_name() if module in _MAIN_NAMES else module}.{error_type.__qualname__}"
 
 
 def from_exception(error: BaseException, *, non_retriable: bool = False) -> FailureDetails:

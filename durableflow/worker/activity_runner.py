@@ -10,13 +10,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
 from durableflow.errors import ConversionError, NotRegisteredError
 from durableflow.protocol.failures import from_exception, to_message
+from durableflow.protocol.metadata import ATTEMPT
 from durableflow.registry import ABSENT, ActivityDefinition, Registry
+from durableflow.worker.cancellation import CancelToken
 from durableflow.worker.context import ActivityContext
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ class ActivityJob:
         definition: What runs it; None if nothing here does.
         result: Its result as JSON text.
         failure: Why it failed; the result does not count then.
+        cancel_token: Tells the activity that nobody waits for it any more.
     """
 
     request: pb.ActivityRequest
@@ -39,6 +42,21 @@ class ActivityJob:
     definition: ActivityDefinition | None
     result: str | None = None
     failure: pb.TaskFailureDetails | None = None
+    cancel_token: CancelToken = field(factory=CancelToken, repr=False)
+
+    @property
+    def instance_id(self) -> str:
+        """The orchestration instance that called."""
+        return self.request.orchestrationInstance.instanceId
+
+    def fail(self, error: BaseException, *, is_final: bool = False) -> None:
+        """Let an exception be its failure.
+
+        Args:
+            is_final: Whether it would fail in the same way again.
+        """
+        self.failure = to_message(from_exception(error, non_retriable=is_final))
+        logger.debug("Activity '%s' failed", self.request.name, exc_info=error)
 
     def response(self) -> pb.ActivityResponse:
         """Make the message that completes the work item."""
@@ -79,8 +97,7 @@ class ActivityRunner:
     def refuse(self, job: ActivityJob) -> None:
         """Fail an activity that this worker does not have."""
         names = sorted({repr(d.name) for d in self._registry.activities()})
-        _fail(
-            job,
+        job.fail(
             NotRegisteredError(
                 f"This worker has no activity '{job.request.name}'; it has "
                 f"{', '.join(names) or 'none'}. Register one under this name, "
@@ -90,7 +107,12 @@ class ActivityRunner:
         )
 
     def run(self, job: ActivityJob) -> None:
-        """Run a sync activity to its end.  Never raises."""
+        """Run a sync activity to its end.  Never raises.
+
+        Whatever it raises is its failure.  That includes SystemExit and KeyboardInterrupt: raised
+        by an activity they end that activity, not the thread, which belongs to all of them.  (A
+        real Ctrl-C never arrives here: signals are the main thread's.)
+        """
         ours = True
         try:
             function, arguments = self._call(job)
@@ -98,11 +120,11 @@ class ActivityRunner:
             value = function(*arguments)
             ours = True
             self._finish(job, value)
-        except BaseException as error:  # noqa: BLE001  # running an activity: see _fail
-            _fail(job, error, is_final=ours)
+        except BaseException as error:  # noqa: BLE001  # running an activity: see above
+            job.fail(error, is_final=ours)
 
     async def run_async(self, job: ActivityJob) -> None:
-        """Run an async activity to its end.  Never raises, also when its task is cancelled."""
+        """Do the same for an async activity.  Never raises, also when its task is cancelled."""
         ours = True
         try:
             function, arguments = self._call(job)
@@ -110,17 +132,17 @@ class ActivityRunner:
             value = await function(*arguments)
             ours = True
             self._finish(job, value)
-        except BaseException as error:  # noqa: BLE001  # running an activity: see _fail
-            _fail(job, error, is_final=ours)
+        except BaseException as error:  # noqa: BLE001  # running an activity: see above
+            job.fail(error, is_final=ours)
 
     def _call(self, job: ActivityJob) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         definition, request = job.definition, job.request
         if definition is None:
             raise NotRegisteredError(request.name)
-        context = (self._context(request),) if definition.takes_context else ()
+        context = (self._context(job),) if definition.takes_context else ()
         if definition.input is None:
             return definition.function, context
-        if request.HasField("input"):
+        if request.input.value:  # "" is no JSON; engines that do not keep presence send it
             value = self._converter.loads(
                 request.input.value,
                 definition.input.type,
@@ -141,26 +163,19 @@ class ActivityRunner:
                 value, job.definition.output_type, where=f"result of activity '{job.request.name}'"
             )
 
-    def _context(self, request: pb.ActivityRequest) -> ActivityContext:
+    def _context(self, job: ActivityJob) -> ActivityContext:
+        request = job.request
+        tags = dict(request.tags)
+        attempt = tags.pop(ATTEMPT, "")
         return ActivityContext(
             orchestration_id=request.orchestrationInstance.instanceId,
+            execution_id=request.orchestrationInstance.executionId.value,
             task_id=request.taskId,
+            attempt=int(attempt) if attempt.isdecimal() else 1,
             name=request.name,
             version=request.version.value or None,
-            tags=dict(request.tags),
+            tags=tags,
             app=self._app,
             state=self._state,
+            cancel_token=job.cancel_token,
         )
-
-
-def _fail(job: ActivityJob, error: BaseException, *, is_final: bool) -> None:
-    """Turn whatever an activity raised into its failure.
-
-    That includes SystemExit, KeyboardInterrupt and CancelledError: raised by an activity they end
-    that activity, not the thread or the loop, which belong to all of them.  (A real Ctrl-C never
-    arrives here: signals are the main thread's.)
-
-    An activity that ``is_final`` would fail in the same way again.
-    """
-    job.failure = to_message(from_exception(error, non_retriable=is_final))
-    logger.debug("Activity '%s' failed", job.request.name, exc_info=error)

@@ -12,7 +12,7 @@ J = TypeVar("J")
 
 
 class CoroutinePool(Generic[J]):
-    """Up to ``most`` tasks at once on a loop that is not this thread's.
+    """Up to ``most`` tasks at once on a loop that is not this thread's, one for each job.
 
     Args:
         loop: Returns the loop; asked when there is something to run.
@@ -33,7 +33,7 @@ class CoroutinePool(Generic[J]):
         self._waiting: deque[J] = deque()
         self._woken = False
         self._used = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[J, asyncio.Task[None]] = {}
 
     def submit(self, job: J) -> None:
         """Have a job run as soon as there is room.  Called on the hub loop.
@@ -48,7 +48,12 @@ class CoroutinePool(Generic[J]):
             self._woken = True
             loop.call_soon_threadsafe(self._start)
 
-    async def cancel(self, timeout: float) -> None:
+    def cancel(self, job: J) -> None:
+        """Cancel one job, if it still runs.  Called on the hub loop."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nothing runs
+            self._loop().call_soon_threadsafe(self._cancel, job)
+
+    async def cancel_all(self, timeout: float) -> None:
         """Cancel everything and wait until it has ended.  Called on the hub loop.
 
         Args:
@@ -57,7 +62,7 @@ class CoroutinePool(Generic[J]):
         self._waiting.clear()
         if not self._used:
             return
-        cancelling = self._cancel()
+        cancelling = self._cancel_all()
         try:
             cancelled = asyncio.run_coroutine_threadsafe(cancelling, self._loop())
         except RuntimeError:  # the loop is closed, and nothing runs
@@ -69,17 +74,24 @@ class CoroutinePool(Generic[J]):
     def _start(self) -> None:
         self._woken = False  # before looking: a job that is submitted from now on wakes again
         while self._waiting and len(self._tasks) < self._most:
-            task = asyncio.create_task(self._run_one(self._waiting.popleft()))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            job = self._waiting.popleft()
+            self._tasks[job] = asyncio.create_task(self._run_one(job))
 
     async def _run_one(self, job: J) -> None:
-        await self._run(job)
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._start)
+        try:
+            await self._run(job)
+        finally:
+            del self._tasks[job]
+            if self._waiting:
+                self._start()
 
-    async def _cancel(self) -> None:
-        tasks = [*self._tasks]
+    def _cancel(self, job: J) -> None:
+        task = self._tasks.get(job)
+        if task is not None:
+            task.cancel()
+
+    async def _cancel_all(self) -> None:
+        tasks = [*self._tasks.values()]
         for task in tasks:
             task.cancel()
         if tasks:

@@ -4,6 +4,9 @@ Waking a thread costs more than a small activity, so one wake-up serves a batch:
 takes a job wakes the next thread only if more jobs wait, then runs its own.  While activities
 finish quickly one thread does all the work; as soon as one blocks, the thread that was woken goes
 on.  So no job ever waits for another as long as there are threads.
+
+A thread cannot be stopped.  One whose job nobody waits for any more can be *written off*: another
+thread takes its place, and it ends once the job lets it.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ class ActivityPool(Generic[J]):
     """Up to ``most`` daemon threads, started as they are needed.
 
     Args:
-        most: How many jobs may run at once.
+        most: How many jobs may run at once, and how many written off may go on beside them.
         run: Runs one job on a thread of the pool; must not raise.
         ended: Called on the same thread when the job has run.
     """
@@ -33,6 +36,8 @@ class ActivityPool(Generic[J]):
         self._jobs: deque[J] = deque()
         self._wakes: SimpleQueue[bool] = SimpleQueue()  # True: look for jobs; False: end
         self._lock = threading.Lock()
+        self._running: set[J] = set()
+        self._written_off: set[J] = set()
         self._threads = 0
         self._idle = 0
 
@@ -46,6 +51,25 @@ class ActivityPool(Generic[J]):
         dropped = list(self._jobs)
         self._jobs.clear()
         return dropped
+
+    def write_off(self, job: J) -> bool:
+        """Give a job's thread up, if the job still runs.  Any thread may call.
+
+        Returns:
+            Whether another thread may take its place.  When too many are written off already the
+            job keeps its place.
+        """
+        with self._lock:
+            if job not in self._running:
+                return True
+            if len(self._written_off) >= self._most:
+                return False
+            self._written_off.add(job)
+            starts = bool(self._jobs)
+            self._threads -= not starts
+        if starts:  # those that wait have been told of no thread but the one that is given up
+            self._start()
+        return True
 
     def close(self) -> None:
         """Let the threads end once they have nothing to run."""
@@ -61,16 +85,20 @@ class ActivityPool(Generic[J]):
             starts = self._idle == 0 and self._threads < self._most
             self._threads += starts
         if starts:
-            threading.Thread(
-                target=self._work, name=f"durableflow-activity-{self._threads}", daemon=True
-            ).start()
+            self._start()
         else:
             self._wakes.put(True)
+
+    def _start(self) -> None:
+        name = f"durableflow-activity-{self._threads}"
+        threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
         looks = True
         while looks:
-            ended = self._work_off()
+            ended, written_off = self._work_off()
+            if written_off:
+                return
             with self._lock:
                 self._idle += 1
             if ended is not None:
@@ -79,8 +107,12 @@ class ActivityPool(Generic[J]):
             with self._lock:
                 self._idle -= 1
 
-    def _work_off(self) -> J | None:
-        """Run jobs until there are none; return the last one, whose end is yet to be told."""
+    def _work_off(self) -> tuple[J | None, bool]:
+        """Run jobs until there are none, or the thread has been written off.
+
+        Returns:
+            The last job, whose end is yet to be told, and whether the thread is to end.
+        """
         jobs = self._jobs
         last: J | None = None
         while jobs:
@@ -92,6 +124,18 @@ class ActivityPool(Generic[J]):
                 self._wake_one()
             if last is not None:
                 self._ended(last)
-            self._run(job)
+            if self._was_written_off(job):
+                return None, True
             last = job
-        return last
+        return last, False
+
+    def _was_written_off(self, job: J) -> bool:
+        """Run a job; say whether its thread was given up meanwhile."""
+        self._running.add(job)
+        self._run(job)
+        with self._lock:
+            self._running.remove(job)
+            if job not in self._written_off:
+                return False
+            self._written_off.remove(job)
+        return True

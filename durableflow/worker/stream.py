@@ -43,6 +43,7 @@ class WorkItemLoop:
     Args:
         request: Makes a GetWorkItems request; asked before each connection.
         on_item: Called for each work item; must not block.
+        on_opened: Called when a stream is open.
         on_lost: Called when a stream has ended, for whatever reason.
         on_unusable: Called with the reason when the task hub will not be of use to this process
             again; nothing is tried after that.
@@ -57,6 +58,7 @@ class WorkItemLoop:
         request: Callable[[], pb.GetWorkItemsRequest],
         metadata: Metadata,
         on_item: Callable[[pb.WorkItem], None],
+        on_opened: Callable[[], None],
         on_lost: Callable[[], None],
         on_unusable: Callable[[str], None],
         silence_seconds: float = SILENCE_SECONDS,
@@ -66,6 +68,7 @@ class WorkItemLoop:
         self._request = request
         self._metadata = metadata
         self._on_item = on_item
+        self._on_opened = on_opened
         self._on_lost = on_lost
         self._on_unusable = on_unusable
         self._silence_seconds = silence_seconds
@@ -145,6 +148,7 @@ class WorkItemLoop:
         stream = self._hub.get_work_items(self._request(), metadata=self._metadata)
         self._stream = stream
         self._ready.set()
+        self._on_opened()
         try:
             async for item in stream:
                 self._receive(item)

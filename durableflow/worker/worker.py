@@ -18,10 +18,11 @@ from durableflow.plugins import PluginSet
 from durableflow.registry import Registry
 from durableflow.replay import Callees
 from durableflow.settings import Settings
-from durableflow.worker.activities import Activities
+from durableflow.worker.activities import LEASE_SECONDS, Activities
 from durableflow.worker.activity_runner import ActivityRunner
 from durableflow.worker.completions import Completions
 from durableflow.worker.orchestrations import Orchestrations, TurnLimits
+from durableflow.worker.processes import ActivityProcesses
 from durableflow.worker.stream import WorkItemLoop
 from durableflow.worker.turns import TurnRunner
 from durableflow.worker.work_items import (
@@ -48,6 +49,7 @@ class Worker:
         app: The ``App``, for activities and plugins.
         state: What the app's lifespan yielded, for activities.
         limits: How long one orchestrator turn may take.
+        lease_seconds: How long the hub keeps running activities for a worker that it has lost.
         serves_alone: Whether nobody else can serve the hub, so that this worker has to take up
             what it does not know, too, and say so.
     """
@@ -62,6 +64,7 @@ class Worker:
     app: Any
     state: Any = None
     limits: TurnLimits = field(factory=TurnLimits)
+    lease_seconds: float = LEASE_SECONDS
     serves_alone: bool = False
     instance_id: str = field(factory=new_worker_instance_id, init=False)
     failure: str | None = field(default=None, init=False)
@@ -73,6 +76,7 @@ class Worker:
     _unknown_kinds: set[str] = field(factory=set, init=False)
     _completions: Completions = field(init=False)
     _orchestrations: Orchestrations = field(init=False)
+    _processes: ActivityProcesses = field(init=False)
     _activities: Activities = field(init=False)
     _stream: WorkItemLoop = field(init=False)
 
@@ -89,6 +93,7 @@ class Worker:
             limits=self.limits,
             on_failure=self._fail,
         )
+        self._processes = ActivityProcesses(self.app, self.plugins)
         self._activities = Activities(
             self.hub,
             self._completions,
@@ -96,15 +101,19 @@ class Worker:
             runner=ActivityRunner(
                 registry=self.registry, converter=self.converter, app=self.app, state=self.state
             ),
+            processes=self._processes,
             app_loop=self.app_loop,
             most=self.settings.max_concurrent_activities,
+            most_processes=self.settings.max_activity_processes,
+            lease_seconds=self.lease_seconds,
         )
         self._stream = WorkItemLoop(
             self.hub,
             request=self._request,
             metadata=SESSIONS_METADATA,
             on_item=self._dispatch,
-            on_lost=self._orchestrations.drop_sessions,
+            on_opened=self._activities.stream_opened,
+            on_lost=self._lose_stream,
             on_unusable=self._fail,
         )
 
@@ -123,7 +132,12 @@ class Worker:
         return self.failure or ""
 
     async def start(self) -> None:
-        """Begin to serve.  Connecting goes on in the background, for as long as it takes."""
+        """Begin to serve.  Connecting goes on in the background, for as long as it takes.
+
+        Raises:
+            RegistrationError: an activity cannot run where it is to run.
+        """
+        self._processes.check(self.registry)
         self._orchestrations.start()
         self._stream.start()
         try:
@@ -175,6 +189,10 @@ class Worker:
         logger.critical("This worker gives up: %s", reason)
         self.failure = reason
         self._failed.set()
+
+    def _lose_stream(self) -> None:
+        self._orchestrations.drop_sessions()
+        self._activities.stream_lost()
 
     def _request(self) -> pb.GetWorkItemsRequest:
         return work_items_request(

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from attrs import frozen
 
+from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
+from durableflow.protocol.metadata import ATTEMPT
 from durableflow.registry import Registry
 from durableflow.worker.activity_runner import ActivityJob, ActivityRunner
 from durableflow.worker.context import ActivityContext
@@ -94,6 +96,7 @@ def test_the_context_tells_about_the_call() -> None:
     assert seen == [
         ActivityContext(
             orchestration_id="a1",
+            execution_id="e1",
             task_id=1,
             name="work",
             version="2",
@@ -235,3 +238,34 @@ def test_a_versioned_activity_wins_over_the_one_without_a_version() -> None:
         results.append(job.result)
 
     assert results == ['"second"', '"plain"', '"plain"']
+
+
+def context_of(item: pb.WorkItem) -> ActivityContext:
+    """Run an activity that returns nothing, and return its context."""
+    seen: list[ActivityContext] = []
+
+    def work(ctx: ActivityContext) -> None:
+        seen.append(ctx)
+
+    registry = Registry()
+    registry.add_activity(work)
+    runner = ActivityRunner(registry=registry, converter=Converter(), app=None, state=None)
+    runner.run(runner.job(item.activityRequest, "t1"))
+    return seen[0]
+
+
+def test_attempts_are_counted_and_share_an_idempotency_key() -> None:
+    first, second = activity_item("work", task_id=7), activity_item("work", task_id=7)
+    second.activityRequest.tags.update({ATTEMPT: "2", "colour": "red"})
+
+    contexts = [context_of(first), context_of(second)]
+
+    assert [context.attempt for context in contexts] == [1, 2]
+    assert {context.idempotency_key for context in contexts} == {"a1:e1:7"}
+    assert contexts[1].tags == {"colour": "red"}
+
+
+def test_calls_of_two_executions_have_two_idempotency_keys() -> None:
+    contexts = [context_of(activity_item("work", execution_id=of)) for of in ("e1", "e2")]
+
+    assert len({context.idempotency_key for context in contexts}) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ async def test_jobs_run_on_the_given_loop(app_loop: AppLoop) -> None:
         here.call_soon_threadsafe(seen.put_nowait, asyncio.get_running_loop())
 
     for _ in range(100):
-        pool.submit(job)
+        pool.submit(partial(job))
 
     async with asyncio.timeout(SECONDS):
         assert {await seen.get() for _ in range(100)} == {app_loop.get()}
@@ -54,7 +55,7 @@ async def test_no_more_run_at_once_than_allowed(app_loop: AppLoop) -> None:
         running -= 1
 
     for _ in range(6):
-        pool.submit(job)
+        pool.submit(partial(job))
 
     async with asyncio.timeout(SECONDS):
         first = [await started.get() for _ in range(2)]
@@ -62,6 +63,41 @@ async def test_no_more_run_at_once_than_allowed(app_loop: AppLoop) -> None:
         app_loop.get().call_soon_threadsafe(release.set)
         rest = [await started.get() for _ in range(4)]
     assert max(first + rest) == 2
+
+
+async def test_one_after_another_runs_where_only_one_may(app_loop: AppLoop) -> None:
+    pool = pool_on(app_loop, most=1)
+    here = asyncio.get_running_loop()
+    ended: asyncio.Queue[int] = asyncio.Queue()
+
+    async def job(number: int) -> None:
+        await asyncio.sleep(0)
+        here.call_soon_threadsafe(ended.put_nowait, number)
+
+    for number in range(3):
+        pool.submit(partial(job, number))
+
+    async with asyncio.timeout(SECONDS):
+        assert [await ended.get() for _ in range(3)] == [0, 1, 2]
+
+
+async def test_one_job_can_be_cancelled_and_makes_room(app_loop: AppLoop) -> None:
+    pool = pool_on(app_loop, most=1)
+    here = asyncio.get_running_loop()
+    events: asyncio.Queue[str] = asyncio.Queue()
+
+    async def job(name: str) -> None:
+        here.call_soon_threadsafe(events.put_nowait, name)
+        await asyncio.Event().wait()
+
+    first, second = partial(job, "first"), partial(job, "second")
+    pool.submit(first)
+    pool.submit(second)
+    async with asyncio.timeout(SECONDS):
+        assert await events.get() == "first"
+        pool.cancel(first)
+        assert await events.get() == "second"
+        await pool.cancel_all(SECONDS)
 
 
 async def test_cancelling_ends_what_runs_and_drops_what_waits(app_loop: AppLoop) -> None:
@@ -76,11 +112,11 @@ async def test_cancelling_ends_what_runs_and_drops_what_waits(app_loop: AppLoop)
         finally:
             here.call_soon_threadsafe(events.put_nowait, "cancelled")
 
-    pool.submit(job)
-    pool.submit(job)
+    pool.submit(partial(job))
+    pool.submit(partial(job))
     async with asyncio.timeout(SECONDS):
         assert await events.get() == "started"
-        await pool.cancel(SECONDS)
+        await pool.cancel_all(SECONDS)
         assert await events.get() == "cancelled"
     assert events.empty()
 
@@ -98,10 +134,10 @@ async def test_a_job_that_ignores_its_cancellation_is_not_waited_for(app_loop: A
             except asyncio.CancelledError:
                 continue
 
-    pool.submit(job)
+    pool.submit(partial(job))
     async with asyncio.timeout(SECONDS):
         await started.wait()
-        await pool.cancel(0.01)
+        await pool.cancel_all(0.01)
     app_loop.get().call_soon_threadsafe(release.set)
 
 
@@ -114,8 +150,8 @@ async def test_a_closed_loop_is_an_error_and_no_reason_to_wait() -> None:
     pool: CoroutinePool[Job] = CoroutinePool(lambda: closed, most=1, run=lambda job: job())
 
     with pytest.raises(RuntimeError, match="closed"):
-        pool.submit(job)
-    await pool.cancel(SECONDS)
+        pool.submit(partial(job))
+    await pool.cancel_all(SECONDS)
 
 
 async def test_a_loop_that_nobody_needs_is_not_asked_for() -> None:
@@ -124,4 +160,4 @@ async def test_a_loop_that_nobody_needs_is_not_asked_for() -> None:
 
     pool: CoroutinePool[Job] = CoroutinePool(loop, most=1, run=lambda job: job())
 
-    await pool.cancel(SECONDS)
+    await pool.cancel_all(SECONDS)

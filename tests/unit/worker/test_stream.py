@@ -18,6 +18,7 @@ PING = pb.WorkItem(healthPing=pb.HealthPing())
 class Bench:
     def __init__(self, *, silence_seconds: float = 60, first_seconds: float = 0.0) -> None:
         self.hub = ScriptedHub()
+        self.opened = 0
         self.lost = 0
         self.unusable: list[str] = []
         self.lost_one = asyncio.Event()
@@ -27,6 +28,7 @@ class Bench:
             request=pb.GetWorkItemsRequest,
             metadata=(("name", "value"),),
             on_item=self.receive,
+            on_opened=self.open,
             on_lost=self.lose,
             on_unusable=self.unusable.append,
             silence_seconds=silence_seconds,
@@ -37,6 +39,9 @@ class Bench:
         if item.activityRequest.name == "poison":
             raise ValueError("cannot be taken on")
         self.received.put_nowait(item)
+
+    def open(self) -> None:
+        self.opened += 1
 
     def lose(self) -> None:
         self.lost += 1
@@ -187,3 +192,13 @@ async def test_an_engine_that_never_pings_may_be_silent() -> None:
     assert bench.loop.is_ready
     assert len(bench.hub.streams) == 1
     await bench.loop.stop()
+
+
+async def test_each_stream_that_opens_is_told(bench: Bench) -> None:
+    bench.loop.start()
+    await bench.streams(1)
+
+    bench.hub.streams[-1].fail(Status.UNAVAILABLE)
+    await bench.streams(2)
+
+    assert bench.opened == 2
