@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 import cattrs
 
+from durableflow.converter.annotations import name_of
 from durableflow.converter.hooks import TypeHooks, UserHooks
 from durableflow.converter.mismatch import MismatchError
 from durableflow.converter.record import Record
@@ -90,9 +91,9 @@ class Converter:
             text = _write(value)
             return text if text.isascii() else _encodable(text, value)
         except MismatchError as error:
-            raise _conversion_error(where, error) from error.__cause__
+            raise _conversion_error(where, declared, error) from error.__cause__
         except (RecursionError, ValueError, TypeError) as error:
-            raise _conversion_error(where, MismatchError(_reason(error))) from error
+            raise _conversion_error(where, declared, MismatchError(_reason(error))) from error
 
     def loads(self, text: str | None, declared: Any = Any, *, where: str) -> Any:
         """Read a value from JSON text; an absent payload is None.
@@ -118,9 +119,9 @@ class Converter:
                 return parsed
             return self._hooks.decoder(declared)(parsed)
         except MismatchError as error:
-            raise _conversion_error(where, error) from error.__cause__
+            raise _conversion_error(where, declared, error) from error.__cause__
         except (RecursionError, ValueError, TypeError) as error:
-            raise _conversion_error(where, MismatchError(_reason(error))) from error
+            raise _conversion_error(where, declared, MismatchError(_reason(error))) from error
 
 
 def _encodable(text: str, value: Any) -> str:
@@ -132,9 +133,11 @@ def _encodable(text: str, value: Any) -> str:
     return text
 
 
-def _conversion_error(where: str, error: MismatchError) -> ConversionError:
+def _conversion_error(where: str, declared: Any, error: MismatchError) -> ConversionError:
     at = f" at {error.path}" if error.path else ""
-    return ConversionError(f"Cannot convert {where}{at}: {error.reason}.", path=error.path)
+    # Without a path the reason names the type itself.
+    whole = f" ({name_of(declared)})" if at and declared is not Any else ""
+    return ConversionError(f"Cannot convert {where}{whole}{at}: {error.reason}.", path=error.path)
 
 
 def _reason(error: Exception) -> str:

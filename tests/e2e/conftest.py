@@ -120,3 +120,18 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
     workshop = Workshop(tmp_path)
     yield workshop
     workshop.close()
+
+
+@pytest.fixture(scope="module", params=["in process", "over gRPC"])
+def task_hub(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of an embedded engine: one in this process, one in a process of its own."""
+    folder = tmp_path_factory.mktemp("hub")
+    if request.param == "in process":
+        yield f"sqlite:///{folder / 'hub.db'}"
+        return
+    engine = Program(["-m", "durableflow.engine", "--db", "hub.db"], folder, {})
+    engine.wait_for("is served at grpc://")
+    yield next(word for word in engine.output.split() if word.startswith("grpc://"))
+    engine.kill()

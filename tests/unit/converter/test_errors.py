@@ -29,7 +29,7 @@ def test_an_error_names_what_was_converted_where_and_why(write):
         write(basket, Basket)
 
     assert str(caught.value) == (
-        "Cannot convert input of activity 'charge' at order.lines[1].price: "
+        "Cannot convert input of activity 'charge' (Basket) at order.lines[1].price: "
         "expected float, got str."
     )
     assert caught.value.path == "order.lines[1].price"
