@@ -209,7 +209,11 @@ class Unreadable:
         raise RuntimeError
 
 
-@pytest.mark.parametrize("said", [5, "text", {"x": Unreadable()}, Unreadable()], ids=repr)
+@pytest.mark.parametrize(
+    "said",
+    [5, "text", {"x": Unreadable()}, Unreadable()],
+    ids=["number", "text", "inside", "whole"],
+)
 def test_properties_that_cannot_be_read_are_left_out(said: Any):
     error = CardError()
     error.failure_properties = said
