@@ -226,6 +226,7 @@ def test_failures_that_match_are_tried_again(retry_on):
         lambda failure: failure.properties.get("code") == 503,
         lambda failure: None,
     ],
+    ids=["type", "name", "several", "predicate", "predicate that says nothing"],
 )
 def test_other_failures_are_not_tried_again(retry_on):
     assert not policy_for(retry_on).allows(failure("builtins.ConnectionResetError"))
@@ -237,6 +238,8 @@ def test_the_cause_of_a_failure_does_not_count():
     assert not policy_for(ConnectionError).allows(wrapped)
 
 
-@pytest.mark.parametrize("retry_on", [None, OSError, lambda failure: True])
+@pytest.mark.parametrize(
+    "retry_on", [None, OSError, lambda failure: True], ids=["any", "type", "predicate"]
+)
 def test_what_is_not_retriable_is_never_tried_again(retry_on):
     assert not policy_for(retry_on).allows(failure("builtins.OSError", is_non_retriable=True))
