@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import frozen
 
@@ -18,6 +19,9 @@ from durableflow.hub.probing import dapr_refused, is_dapr_of
 from durableflow.hub.profiles import DAPR, SPEAKERS, EngineProfile
 from durableflow.hub.remote import RemoteTaskHub
 from durableflow.hub.scheduler import scheduler_hub
+from durableflow.hub.versions_in_names import VersionsInNames
+
+IN_NAME: Final = "in-name"
 
 
 @frozen
@@ -43,7 +47,18 @@ def _make(address: TaskHubAddress, options: HubOptions) -> TaskHub:
         options=channel_options(address.target, options.max_message_bytes),
     )
     options.configure_channel(channel)
-    return GuardedTaskHub(RemoteTaskHub.over(channel, options), _profile(address, engine))
+    hub = GuardedTaskHub(RemoteTaskHub.over(channel, options), _profile(address, engine))
+    return VersionsInNames(hub) if _in_names(address) else hub
+
+
+def _in_names(address: TaskHubAddress) -> bool:
+    versions = address.options.get("versions")
+    if versions not in (None, IN_NAME):
+        raise TaskHubAddressError(
+            f"'{address.text}': versions={versions} means nothing. versions={IN_NAME} lets the "
+            "versions of instances travel in names, for an engine that drops them."
+        )
+    return versions is not None
 
 
 def _profile(address: TaskHubAddress, engine: str | None) -> EngineProfile | None:

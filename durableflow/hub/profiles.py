@@ -100,7 +100,15 @@ class EngineProfile:
         return FeatureMissingError(feature.value, self.title, hint)
 
 
-EMBEDDED: Final = EngineProfile("durableflow", "the embedded engine")
+LATER: Final = "not yet"
+
+EMBEDDED: Final = EngineProfile(
+    "durableflow",
+    "the embedded engine",
+    support=dict.fromkeys(
+        (Feature.LIST_IDS, Feature.RESTART, Feature.REWIND, Feature.ENTITIES), LATER
+    ),
+)
 
 SCHEDULER: Final = EngineProfile(
     "dts",
