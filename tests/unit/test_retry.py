@@ -211,7 +211,7 @@ def policy_for(retry_on: Any) -> RetryPolicy:
         {ConnectionError},
         lambda failure: failure.is_caused_by(OSError),
     ],
-    ids=str,
+    ids=["any", "type", "base", "root", "name", "list", "set", "predicate"],
 )
 def test_failures_that_match_are_tried_again(retry_on):
     assert policy_for(retry_on).allows(failure("builtins.ConnectionResetError"))
