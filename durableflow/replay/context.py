@@ -209,7 +209,10 @@ class OrchestrationContext(Calls):
         """Return a time, or the end of a duration that begins now, in microseconds."""
         if isinstance(time, datetime):
             return micros_of_datetime(time)
-        duration = time if isinstance(time, timedelta) else timedelta(seconds=time)
+        try:
+            duration = time if isinstance(time, timedelta) else timedelta(seconds=time)
+        except (TypeError, ValueError, OverflowError):
+            raise OrchestratorError(misuse.not_a_time(time)) from None
         micros = self._journal.now + micros_of_timedelta(duration)
         if micros > LATEST_MICROS:
             raise OrchestratorError(misuse.too_late(duration))

@@ -159,6 +159,14 @@ def too_late(duration: timedelta) -> str:
     return f"{duration} from now is after the year 9999. Give a shorter duration."
 
 
+def not_a_time(value: object) -> str:
+    """Something else was given where a time or a duration is expected."""
+    return (
+        f"{_shown(value)} is no time to wait. Give a timedelta, seconds, or, for a timer, a "
+        "datetime with a time zone."
+    )
+
+
 def yields_in_a_loop(running: Any, steps: int) -> str:
     """Code goes on and on without waiting."""
     return (

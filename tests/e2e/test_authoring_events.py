@@ -21,10 +21,9 @@ from durableflow import (
     when_all,
     when_any,
 )
+from tests.e2e.watching import SECONDS, output, until, until_status
 
 pytestmark = pytest.mark.e2e
-
-SECONDS = 20
 
 app = App("authoring_events")
 
@@ -136,10 +135,6 @@ def client(task_hub: str) -> Iterator[Client]:
         yield client
 
 
-def output(client: Client, instance_id: str) -> Any:
-    return client.wait_for_orchestration_completion(instance_id, timeout=SECONDS).get_output()
-
-
 @pytest.mark.parametrize("orchestrator", [in_order, at_once])
 def test_events_that_arrive_before_anybody_waits_are_kept(client: Client, orchestrator: Any):
     instance = client.schedule_new_orchestration(orchestrator, input=["b", "a", "c"])
@@ -223,8 +218,7 @@ def test_an_answer_in_time_is_taken_and_its_deadline_holds_nothing_up(client: Cl
 
 def test_a_cancelled_wait_can_be_caught_and_takes_no_event(client: Client):
     instance = client.schedule_new_orchestration(gives_up_one_wait)
-    while client.wait_for_orchestration_start(instance).serialized_custom_status is None:
-        pass
+    until(client, instance, lambda state: state.serialized_custom_status)
     client.raise_orchestration_event(instance, "answer", data="for the second wait")
 
     state = client.wait_for_orchestration_completion(instance, timeout=SECONDS)
@@ -255,11 +249,7 @@ def test_events_raised_while_suspended_arrive_after_the_resume(client: Client):
     instance = client.schedule_new_orchestration(in_order, input=["a", "b"])
     client.wait_for_orchestration_start(instance, timeout=SECONDS)
     client.suspend_orchestration(instance, reason="lunch")
-    while (
-        client.wait_for_orchestration_start(instance).runtime_status
-        is not OrchestrationStatus.SUSPENDED
-    ):
-        pass
+    until_status(client, instance, OrchestrationStatus.SUSPENDED)
     client.raise_orchestration_event(instance, "b", data=2)
     client.raise_orchestration_event(instance, "a", data=1)
     client.resume_orchestration(instance)
