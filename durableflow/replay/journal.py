@@ -25,7 +25,6 @@ from durableflow.protocol.metadata import LATER_EXECUTION
 from durableflow.protocol.times import micros_of, set_micros
 from durableflow.replay.requests import (
     ActivityCall,
-    Call,
     ChildCall,
     Continuation,
     EventWait,
@@ -134,13 +133,14 @@ class Journal:
             call.instance_id = f"{self._family_name}:{call.id:04x}"
         self.unconfirmed[call.id] = self.children[call.id] = call
 
-    def call_again(self, call: Call) -> None:
+    def call_again(self, call: ActivityCall | ChildCall) -> None:
         """Request another attempt, under the same number."""
         call.attempts += 1
+        self.unconfirmed[call.id] = call
         if isinstance(call, ActivityCall):
-            self.unconfirmed[call.id] = self.calls[call.id] = call
-        elif isinstance(call, ChildCall):
-            self.unconfirmed[call.id] = self.children[call.id] = call
+            self.calls[call.id] = call
+        else:
+            self.children[call.id] = call
 
     def request(self, request: Request) -> None:
         """Request what has no answer."""
@@ -159,9 +159,6 @@ class Journal:
         try:
             value = self.converter.loads(text, declared, where=where)
         except ConversionError as error:
-            task.fail(error)
-        except Exception as error:  # noqa: BLE001 -- converting runs user code; its error is theirs to meet
-            error.add_note(f"It was raised by the conversion of the {where}.")
             task.fail(error)
         else:
             task.settle(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from durableflow import TaskFailedError
+from durableflow import ConversionError, TaskFailedError
 from durableflow.replay import Orchestration, OrchestrationContext, when_all
 from tests.unit.replay.histories import (
     Bench,
@@ -229,3 +229,38 @@ def test_a_plain_function_may_return_a_generator_or_a_coroutine(bench: Bench):
 
     assert described(bench.run(wrapped, started())) == ['1 hello("Ann")']
     assert described(bench.run(wrapped_coroutine, started())) == ['1 hello("Ann")']
+
+
+class Moody:
+    """A class of the user's that cannot be made from what arrives."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> Moody:
+        raise RuntimeError("not today")
+
+    def to_json(self) -> Any:
+        return None
+
+
+def test_a_result_that_the_users_own_class_refuses_names_both(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Orchestration[str]:
+        try:
+            yield ctx.call_activity("mood", return_type=Moody)
+        except ConversionError as error:
+            return str(error)
+        return ""
+
+    past = turns([started(), scheduled(1, "mood")])
+
+    assert result_of(bench.run(order, completed(1, 5), past=past)) == (
+        "Cannot convert result of activity 'mood': Moody.from_json raised RuntimeError."
+    )
+
+
+def test_an_activity_in_other_versions_only_may_live_elsewhere(bench: Bench):
+    bench.registry.add_activity(ping, name="ring", version="2")
+
+    def order(ctx: OrchestrationContext) -> Orchestration[None]:
+        yield ctx.call_activity("ring")
+
+    assert described(bench.run(order, started())) == ["1 ring()"]
