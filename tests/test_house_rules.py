@@ -102,9 +102,15 @@ def surface() -> Iterator[str]:
             continue
         # How an enum is called differs from one Python to the next, and nobody calls one.
         yield name if issubclass(value, Enum) else f"{name}{parameters(value)}"
-        for member, found in sorted(vars(value).items()):
+        for member, found in sorted(own_members(value).items()):
             if not member.startswith("_"):
                 yield f"{name}.{member}{parameters(found)}"
+
+
+def own_members(cls: type) -> dict[str, object]:
+    """What a class and its bases in this package define."""
+    bases = [base for base in cls.__mro__ if base.__module__.startswith("durableflow")]
+    return {name: found for base in reversed(bases) for name, found in vars(base).items()}
 
 
 def parameters(value: object) -> str:
