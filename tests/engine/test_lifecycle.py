@@ -623,6 +623,31 @@ async def test_a_purged_id_is_free_and_a_late_answer_does_not_reach_its_next_own
     assert worker.waiting == []
 
 
+async def test_a_late_answer_does_not_reach_what_took_the_place_of_a_purged_instance(
+    opened: OpenEngine,
+) -> None:
+    """After the restart the newcomer may lie where the purged instance lay."""
+    engine = await opened()
+    client = Client(engine)
+    async with Worker(engine) as worker:
+        await client.start(id="a")
+        await (await worker.turn()).call("charge")
+        late = await worker.activity()
+        await client.terminate("a")
+        await client.purge("a")
+    await engine.close()
+
+    engine = await opened()
+    async with Worker(engine) as worker:
+        await Client(engine).start(id="a")
+        await (await worker.turn()).call("charge")
+        await worker.activity()
+        await engine.complete_activity_task(late.response())
+        await settle(engine)
+
+        assert worker.waiting == []
+
+
 async def test_a_purge_outlasts_a_restart(opened: OpenEngine) -> None:
     engine = await opened()
     client = Client(engine)

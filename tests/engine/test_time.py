@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from durableflow.engine.engine import Engine
 from durableflow.protocol.actions import create_timer
 from durableflow.protocol.times import micros_of
@@ -182,8 +184,7 @@ async def test_timers_of_many_instances_at_once_each_fire_once(
     client = Client(engine)
     async with Worker(engine) as worker:
         due = clock.now() + HOUR
-        for n in range(200):
-            await waiting_for(client, worker, due, id=f"{n}")
+        await asyncio.gather(*(waiting_for(client, worker, due, id=f"{n}") for n in range(200)))
 
         clock.advance(HOUR)
         turns = [await worker.turn() for _ in range(200)]
@@ -195,29 +196,21 @@ async def test_timers_of_many_instances_at_once_each_fire_once(
     assert worker.waiting == []
 
 
-async def test_more_timers_than_are_worth_keeping_in_memory_all_fire(
+async def test_timers_over_any_span_fire_each_at_its_time(
     opened: OpenEngine, clock: ManualClock
 ) -> None:
-    """Nearer timers created after further ones, over a span from seconds to a century."""
+    """Nearer timers created after further ones, from a second to a century."""
     engine = await opened(clock=clock)
-    client = Client(engine)
     spans = [100 * 365 * DAY, 365 * DAY, 30 * DAY, 2 * DAY, DAY, HOUR, MINUTE, SECOND]
     async with Worker(engine) as worker:
         start = clock.now()
-        await client.start(id="a")
-        count = 0
-        turn = await worker.turn()
-        await turn.complete(
-            *(
-                create_timer(count := count + 1, start + span + n)
-                for span in spans
-                for n in range(1500)
-            )
-        )
+        due = [start + span + n for span in spans for n in range(100)]
+        await waiting_for(Client(engine), worker, *due)
+
         fired: list[int] = []
         for span in reversed(spans):
-            clock.advance(start + span + 1500 - clock.now())
-            expected = len(fired) + 1500
+            clock.advance(start + span + 100 - clock.now())
+            expected = len(fired) + 100
             while len(fired) < expected:
                 turn = await worker.turn()
                 fired += [e.timerFired.timerId for e in turn.new if e.HasField("timerFired")]
@@ -225,7 +218,48 @@ async def test_more_timers_than_are_worth_keeping_in_memory_all_fire(
             await settle(engine)
             assert worker.waiting == []
 
-    assert len(set(fired)) == count
+    assert sorted(fired) == list(range(1, 801))
+
+
+async def test_timers_that_do_not_fit_into_memory_fire_too(
+    opened: OpenEngine, clock: ManualClock
+) -> None:
+    engine = await opened(clock=clock)
+    client = Client(engine)
+    async with Worker(engine) as worker:
+        far, near = clock.now() + DAY, clock.now() + HOUR
+        await waiting_for(client, worker, *(far + n for n in range(100)), id="far")
+        await waiting_for(client, worker, *(near + n for n in range(21_000)), id="near")
+        await client.terminate("near")
+
+        clock.advance(2 * DAY)
+        fired: list[int] = []
+        while len(fired) < 100:
+            turn = await worker.turn("far")
+            fired += [e.timerFired.timerId for e in turn.new if e.HasField("timerFired")]
+            await turn.complete()
+
+    assert sorted(fired) == list(range(1, 101))
+
+
+async def test_a_timer_set_while_the_engine_still_reads_others_fires(
+    opened: OpenEngine, clock: ManualClock
+) -> None:
+    engine = await opened(clock=clock)
+    client = Client(engine)
+    async with Worker(engine) as worker:
+        far = clock.now() + DAY
+        await waiting_for(client, worker, *(far + n for n in range(9000)), id="far")
+    await client.start(id="near")
+    await engine.close()
+
+    engine = await opened(clock=clock)
+    async with Worker(engine) as worker:
+        await (await worker.turn("near")).complete(create_timer(1, clock.now() + MINUTE))
+        clock.advance(MINUTE)
+        fired = await worker.turn("near")
+
+    assert kinds(fired.new)[1:] == ["timerFired"]
 
 
 async def test_timers_outlast_a_restart_and_fire_once(
