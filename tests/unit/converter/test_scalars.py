@@ -225,3 +225,9 @@ def test_text_that_utf8_cannot_carry_is_escaped(travel, write):
 
     assert written == '"\\ud800\\u00fc"'
     assert travel("\ud800ü", str) == "\ud800ü"
+
+
+@pytest.mark.parametrize("declared", [int, Any])
+@pytest.mark.parametrize("text", ["7", " 7", "7\n", "\t7 \r\n"])
+def test_white_space_around_a_value_means_nothing(converter, text, declared):
+    assert converter.loads(text, declared, where="here") == 7
