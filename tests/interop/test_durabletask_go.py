@@ -71,9 +71,11 @@ REFUSED: dict[str, Callable[[Client], object]] = {
 
 @pytest.mark.parametrize("feature", REFUSED)
 def test_what_the_sidecar_lacks_is_refused_by_its_name(address: str, feature: str) -> None:
-    with app.client(task_hub=address) as client:
-        with pytest.raises(UnsupportedByEngineError) as caught:
-            REFUSED[feature](client)
+    with (
+        app.client(task_hub=address) as client,
+        pytest.raises(UnsupportedByEngineError) as caught,
+    ):
+        REFUSED[feature](client)
 
     assert (caught.value.feature, caught.value.engine) == (feature, "durabletask-go")
     assert caught.value.hint
@@ -109,6 +111,8 @@ def test_versions_travel_in_names_where_the_address_says_so(address: str) -> Non
 def test_an_orchestrator_that_the_sidecar_cannot_serve_fails_with_the_reason(
     address: str, orchestrator: Any, feature: str
 ) -> None:
-    with app.running(task_hub=address) as client:
-        with pytest.raises(OrchestrationFailedError, match=f"does not support {feature}"):
-            client.run_orchestration(orchestrator, timeout=DEADLINE_SECONDS)
+    with (
+        app.running(task_hub=address) as client,
+        pytest.raises(OrchestrationFailedError, match=f"does not support {feature}"),
+    ):
+        client.run_orchestration(orchestrator, timeout=DEADLINE_SECONDS)
