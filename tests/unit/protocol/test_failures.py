@@ -276,7 +276,8 @@ The above exception was the direct cause of the following exception:
 Traceback \(most recent call last\):
   File ".*test_failures\.py", line \d+, in caught
     exec\(.*\)
-  File "<string>", line 2, in <module>
+(?: +[~^]+
+)?  File "<string>", line 2, in <module>
 .*\.ShopError: no sale
 """,
         details.format_traceback(),

@@ -182,9 +182,10 @@ def test_a_profiler_goes_on_after_the_turn():
 
     with profiler:
         watched("warn", lambda: None)
-        after = sys.getprofile()
+        shares_the_clock_with_everybody()
 
-    assert after is profiler
+    names = {getattr(entry.code, "co_name", "") for entry in profiler.getstats()}
+    assert shares_the_clock_with_everybody.__name__ in names
 
 
 def test_a_profile_function_goes_on_after_the_turn():
