@@ -368,7 +368,7 @@ def test_what_does_not_convert_is_told_with_activity_class_and_field_but_without
 
     assert error.details is not None
     assert error.details.is_caused_by(ConversionError)
-    assert error.details.is_non_retriable
+    assert last_cause(error).is_non_retriable
     assert all(word in str(error) for word in words)
     assert SECRET not in "\n".join([str(error), *error.__notes__])
 
