@@ -120,7 +120,7 @@ class Guard:
     def _profile(self, frame: FrameType, event: str, function: Any) -> None:
         if event != "c_call":
             return
-        found = _FORBIDDEN.get(function) or _forbidden_method(function)
+        found = _FORBIDDEN.get(function) or _forbidden_method(function, frame)
         if found is None:
             return
         place = _calling_place(frame)
@@ -138,10 +138,14 @@ class Guard:
             logger.warning("%s", message)
 
 
-def _forbidden_method(function: Any) -> tuple[str, str] | None:
+def _forbidden_method(function: Any, frame: FrameType) -> tuple[str, str] | None:
     owner = getattr(function, "__self__", None)
     if owner is _SHARED_GENERATOR:
         return f"random.{function.__name__}", _CHANCE
+    if isinstance(owner, random.Random):
+        # A generator of the user's own is fine if it has a seed; `a` is what it is called there.
+        is_seedless = function.__name__ == "seed" and frame.f_locals.get("a", owner) is None
+        return ("random.Random without a seed", _CHANCE) if is_seedless else None
     if isinstance(owner, type):
         if issubclass(owner, date) and function.__name__ in _NOW:
             return f"{owner.__name__}.{function.__name__}", _CLOCK

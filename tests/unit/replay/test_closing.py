@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from durableflow.replay import OrchestrationContext
-from tests.unit.replay.histories import Bench, completed, described, started, turn_started
+from tests.unit.replay.histories import Bench, completed, described, failed, started, turn_started
 
 
 def wait() -> None: ...
@@ -108,6 +108,40 @@ def test_code_that_will_not_end_is_given_up(bench: Bench, caplog: pytest.LogCapt
     ends = True
 
     assert "waited or raised" in caplog.text
+
+
+def test_a_coroutine_that_catches_everything_is_given_up(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+):
+    ends = False
+
+    async def order(ctx: OrchestrationContext) -> None:
+        while not ends:
+            with contextlib.suppress(BaseException):
+                await ctx.call_activity("wait")
+
+    session = bench.session(order)
+    session.turn([], [turn_started(), started()])
+    session.close()
+    ends = True
+
+    assert "waited or raised" in caplog.text
+
+
+def test_code_that_catches_everything_still_goes_on_as_it_should(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        for _ in range(2):
+            try:
+                yield ctx.call_activity("wait")
+            except BaseException:  # noqa: BLE001 -- what some users write
+                continue
+        return "done"
+
+    session = bench.session(order)
+    session.turn([], [turn_started(), started()])
+
+    assert described(session.turn([], [turn_started(), failed(1)])) == ["2 wait()"]
+    assert described(session.turn([], [turn_started(), completed(2)])) == ['completed "done"']
 
 
 def test_an_interrupt_of_the_program_is_passed_on(bench: Bench):

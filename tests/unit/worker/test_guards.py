@@ -43,6 +43,7 @@ FORBIDDEN: dict[str, Callable[[], Any]] = {
     "random.random": lambda: random.random(),
     "random.getrandbits": lambda: random.choice([1, 2, 3]),
     "random.seed": lambda: random.seed(1),
+    "random.Random": lambda: random.Random(),
     "os.urandom": lambda: uuid.uuid4(),
     "os.urandom ": lambda: secrets.token_hex(),
     "os.urandom  ": lambda: os.urandom(1),
@@ -94,6 +95,7 @@ def test_the_innermost_line_of_the_program_is_named():
 
 ALLOWED: dict[str, Callable[[], Any]] = {
     "a generator with a seed": lambda: random.Random(42).random(),
+    "a generator seeded later": lambda: random.Random("a1").seed("a2"),
     "time from numbers": lambda: (time.gmtime(0), dt.datetime(2030, 1, 1, tzinfo=dt.UTC)),
     "arithmetic": lambda: sum(range(100)) * len("text"),
     "logging": lambda: logging.getLogger("shop").error("sold"),
