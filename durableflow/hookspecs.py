@@ -89,7 +89,10 @@ def register_task_hubs(app: App) -> Mapping[str, TaskHubFactory] | None:
 
 @hookspec(firstresult=True)
 def resolve_start_version(
-    name: str, requested: str | None, parent_version: str | None
+    name: str,
+    requested: str | None,
+    parent_version: str | None,
+    available: tuple[str | None, ...],
 ) -> str | None:
     """Decide the version that a new instance is stamped with.
 
@@ -98,13 +101,16 @@ def resolve_start_version(
 
     Args:
         name: The orchestrator's name.
-        requested: An explicit ``version=``, else the version of the function that was given to
-            start it, else None.
+        requested: An explicit ``version=``; else, where a function was given to start it, that
+            function's version; else the setting ``default_version``; else None. ``""`` asks for
+            no version, as a function without one does.
         parent_version: The version of the orchestration that starts this one; None if a client
             does, or if it has none.
+        available: As in ``resolve_version``; empty where the app does not have the orchestrator.
 
     Returns:
-        The version, or None to leave it to the next plugin; if all do, there is none.
+        The version, ``""`` for none, or None to leave it to the next plugin; if all do, it is
+        what was requested.
     """
 
 
@@ -128,7 +134,9 @@ def resolve_version(
 
 
 @hookspec(firstresult=True)
-def work_item_versions(name: str, available: tuple[str | None, ...]) -> tuple[str, ...] | None:
+def work_item_versions(
+    name: str, available: tuple[str | None, ...]
+) -> tuple[str | None, ...] | None:
     """Decide which versions of an orchestrator a worker asks the engine for.
 
     Called for each orchestrator when a worker connects.
@@ -138,8 +146,9 @@ def work_item_versions(name: str, available: tuple[str | None, ...]) -> tuple[st
         available: As in ``resolve_version``.
 
     Returns:
-        The exact versions, ``""`` for instances without one; an empty tuple asks for all. None
-        leaves it to the next plugin.
+        The versions by name, ``""`` for instances without one, and None among them for all
+        others too: the embedded engine gives an instance to workers that name its version rather
+        than to those that take all.  None alone leaves it to the next plugin.
     """
 
 

@@ -101,9 +101,15 @@ class PluginSet:
         return factories
 
     def resolve_start_version(
-        self, name: str, requested: str | None, parent_version: str | None
+        self,
+        name: str,
+        requested: str | None,
+        parent_version: str | None,
+        available: tuple[str | None, ...],
     ) -> str | None:
         """Return the version to stamp on a new instance; None for none.
+
+        Where no plugin answers, it is what was requested.
 
         Raises:
             PluginError: a plugin answered something else.
@@ -113,8 +119,11 @@ class PluginSet:
             name=name,
             requested=requested,
             parent_version=parent_version,
+            available=available,
         )
-        if version is not None and not isinstance(version, str):
+        if version is None:
+            version = requested
+        elif not isinstance(version, str):
             raise self._wrong_answer("resolve_start_version", version, "text or None")
         return version or None
 
@@ -133,17 +142,21 @@ class PluginSet:
             raise self._wrong_answer("resolve_version", answer, "Run, Abandon or Fail")
         return answer
 
-    def work_item_versions(self, name: str, available: tuple[str | None, ...]) -> tuple[str, ...]:
-        """Return the versions of an orchestrator to ask the engine for; empty for all.
+    def work_item_versions(
+        self, name: str, available: tuple[str | None, ...]
+    ) -> tuple[str | None, ...]:
+        """Return the versions of an orchestrator to ask the engine for; None for all (others).
 
         Raises:
             PluginError: a plugin answered something else.
         """
         versions = self._call("work_item_versions", name=name, available=available)
         if versions is None:
-            return ()
-        if not isinstance(versions, tuple | list) or not all(isinstance(v, str) for v in versions):
-            raise self._wrong_answer("work_item_versions", versions, "a tuple of text")
+            return (None,)
+        if not isinstance(versions, tuple | list) or not all(
+            isinstance(version, str | None) for version in versions
+        ):
+            raise self._wrong_answer("work_item_versions", versions, "a tuple of text and None")
         return tuple(versions)
 
     def worker_started(self, app: object, hub_description: str) -> None:

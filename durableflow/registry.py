@@ -128,6 +128,10 @@ class Registry:
         """Return the versions registered under a name, None (without a version) first."""
         return self._orchestrators.versions(name)
 
+    def activity_versions(self, name: str) -> tuple[str | None, ...]:
+        """Return the versions registered under a name, None (without a version) first."""
+        return self._activities.versions(name)
+
     def orchestrators(self) -> tuple[OrchestratorDefinition, ...]:
         """Return all orchestrators, by name and version."""
         return self._orchestrators.sorted()

@@ -112,6 +112,8 @@ class Settings:
     Attributes:
         task_hub: The task-hub address.
         root: The folder that relative files belong to, absolute.
+        default_version: For instances and sub-orchestrations that are started by name without a
+            version; None: the newest version that is registered.
         on_nondeterminism: ``park`` sets an instance aside whose code no longer does what its
             history says, until fixed code arrives; ``fail`` fails it.
         determinism_guards: Whether orchestrators are watched for calls of clocks, randomness and
@@ -135,6 +137,7 @@ class Settings:
 
     task_hub: str
     root: Path
+    default_version: str | None = None
     on_nondeterminism: OnNondeterminism = "park"
     determinism_guards: DeterminismGuards = "off"
     max_concurrent_activities: int = 100
@@ -155,6 +158,7 @@ class SettingArguments(TypedDict, total=False):
     """The settings that ``App`` takes as arguments; None stands for not given."""
 
     task_hub: str | None
+    default_version: str | None
     on_nondeterminism: OnNondeterminism | None
     determinism_guards: DeterminismGuards | None
     max_concurrent_activities: int | None
@@ -170,6 +174,7 @@ class SettingArguments(TypedDict, total=False):
 
 _KINDS: Final[Mapping[str, _Kind]] = {
     "task_hub": _Text("a task-hub address, such as sqlite:///orders.db"),
+    "default_version": _Text('a version, such as "2.0.0"'),
     "on_nondeterminism": _Choice(("park", "fail")),
     "determinism_guards": _Choice(("off", "warn", "raise")),
     "max_concurrent_activities": _Whole(1),

@@ -25,6 +25,7 @@ class ClientCore:
         registry: The functions that may be referred to.
         converter: For inputs and results.
         plugins: Asked for the version of a start.
+        default_version: For starts by name without a version.
         hub_is_private: Whether nothing but this app can serve the hub (one in memory), so that a
             name that the app does not know is certainly a mistake.
         serves_here: Says whether a worker of this app runs in this process on this hub.
@@ -39,6 +40,7 @@ class ClientCore:
     registry: Registry
     converter: Converter
     plugins: PluginSet
+    default_version: str | None = None
     hub_is_private: bool = False
     serves_here: Callable[[], bool] = lambda: False
     app_loop: Callable[[], asyncio.AbstractEventLoop | None] = lambda: None

@@ -98,28 +98,29 @@ def plan_start(
 
     A function stands for its own name and version.  A name may stand for code that lives
     elsewhere: it is refused only where it is certainly a mistake (``check_name``).  An explicit
-    version wins over both; without any, the plugins are asked.
+    version wins over both; then come the app's default version and what the plugins say.
 
     Raises:
         NotRegisteredError: the function is not registered here, or the name is a mistake.
         UsageError: an input is missing, or given to a function that takes none; a bad option.
         ConversionError: the input does not fit its declared type.
     """
-    version = options.version
+    requested = options.version
     if isinstance(orchestrator, str):
-        name, definition = orchestrator, None
+        name, given = orchestrator, None
+        requested = core.default_version if requested is None else requested
     else:
-        definition = core.registry.orchestrator_of(orchestrator)
-        name = definition.name
-        version = definition.version if version is None else version
-    if version is None:
-        version = core.plugins.resolve_start_version(name, None, None)
-    version = version or None
-    if definition is None:
+        given = core.registry.orchestrator_of(orchestrator)
+        name = given.name
+        requested = given.version or "" if requested is None else requested
+    available = core.registry.orchestrator_versions(name)
+    version = core.plugins.resolve_start_version(name, requested, None, available)
+    definition = given
+    if given is None or version != given.version:
         find = core.registry.find_orchestrator
-        definition = find(name, version) or find(name, None)
-        if definition is None:
-            check_name(core, name, version)
+        definition = find(name, version) or find(name, None) or given
+    if definition is None:
+        check_name(core, name, version)
     return Start(
         name=name,
         version=version,

@@ -1,7 +1,8 @@
 """Which work a stream takes.  Pure.
 
 Absent filters take everything; present ones take nothing of a kind that they do not list.  A name
-with versions takes exactly these (``""``: unversioned), one without takes any.
+with versions takes exactly these (``""``: unversioned), one without takes any.  A name that is
+listed in both ways takes any, and is preferred for the versions that it names.
 
 Source: orchestrator_service.proto, GetWorkItemsRequest.workItemFilters.
 """
@@ -32,14 +33,18 @@ class Filters:
     """The filters of one GetWorkItems request."""
 
     def __init__(self, request: pb.GetWorkItemsRequest) -> None:
-        self._wanted: dict[tuple[Kind, str], frozenset[str]] | None = None
+        # The versions that are named; None among them: any.
+        self._wanted: dict[tuple[Kind, str], frozenset[str | None]] | None = None
         if not request.HasField("workItemFilters"):
             return
-        self._wanted = {}
+        wanted: dict[tuple[Kind, str], set[str | None]] = {}
         for orchestration in request.workItemFilters.orchestrations:
-            self._wanted["turn", orchestration.name] = frozenset(orchestration.versions)
+            versions = wanted.setdefault(("turn", orchestration.name), set())
+            versions.update(orchestration.versions or (None,))
         for activity in request.workItemFilters.activities:
-            self._wanted["activity", activity.name] = frozenset(activity.versions)
+            versions = wanted.setdefault(("activity", activity.name), set())
+            versions.update(activity.versions or (None,))
+        self._wanted = {key: frozenset(versions) for key, versions in wanted.items()}
 
     def match(self, key: QueueKey) -> Match:
         """How well work of this kind, name and version fits."""
@@ -49,9 +54,9 @@ class Filters:
         versions = self._wanted.get((kind, name))
         if versions is None:
             return Match.NO
-        if not versions:
-            return Match.ANY_VERSION
-        return Match.EXACT if version in versions else Match.NO
+        if version in versions:
+            return Match.EXACT
+        return Match.ANY_VERSION if None in versions else Match.NO
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Filters) and self._wanted == other._wanted

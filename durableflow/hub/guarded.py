@@ -15,6 +15,7 @@ from durableflow.hub.port import WorkItemStream
 from durableflow.hub.probing import identify
 from durableflow.hub.profiles import (
     DURABLETASK_GO,
+    SCHEDULER,
     EngineProfile,
     FeatureMissingError,
     feature_of,
@@ -113,6 +114,8 @@ class GuardedTaskHub(ForwardingHub):
         self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
     ) -> WorkItemStream:
         """See ``TaskHub``.  A worker has said hello before, and so knows the engine."""
+        if self._profile is SCHEDULER:
+            _list_names_once(request.workItemFilters)
         return self._hub.get_work_items(request, metadata=metadata)
 
     def _forget(self) -> None:
@@ -188,6 +191,18 @@ def _failed(response: pb.OrchestratorResponse, refusal: FeatureMissingError) -> 
     details.errorMessage = str(refusal)
     details.isNonRetriable = True
     return failed
+
+
+def _list_names_once(filters: pb.WorkItemFilters) -> None:
+    """Ask for any version only, where some are named and any is asked for as well.
+
+    What a scheduler makes of a name that is listed twice is not documented.
+    """
+    for listed in (filters.orchestrations, filters.activities):
+        taking_any = {each.name for each in listed if not each.versions}
+        for index in reversed(range(len(listed))):
+            if listed[index].versions and listed[index].name in taking_any:
+                del listed[index]
 
 
 def _write_old_reuse_policy(request: pb.CreateInstanceRequest) -> None:

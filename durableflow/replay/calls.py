@@ -112,6 +112,7 @@ class Calls:
         return_type: Any = Any,
         retry_policy: RetryPolicy | None = None,
         tags: Mapping[str, str] | None = None,
+        version: str | None = None,
     ) -> Any:
         """Run an activity.
 
@@ -121,6 +122,9 @@ class Calls:
             return_type: For a name: what the result is converted to.
             retry_policy: None: the policy that the function was registered with, if any.
             tags: Texts that travel with the call.
+            version: Run this version instead of the function's own; ``""`` for none.  A name
+                without a version inherits the orchestration's: a worker takes its function of
+                that version, else the one without a version.
 
         Raises:
             NotRegisteredError: the function is not an activity of this app, or the name is
@@ -131,7 +135,7 @@ class Calls:
         journal = self._journal
         if not (journal.in_turn or self._may_ask()):
             return Deferred(journal, "an activity", origin)
-        definition, name, version = self._activity(activity)
+        definition, name, version = self._activity(activity, version)
         expected: Any = Any
         if definition is not None:
             expected = input_type(definition, input)
@@ -183,7 +187,7 @@ class Calls:
         items: Iterable[Fitting[I]],
         **options: Unpack[MapOptions],
     ) -> Task[list[O]]: ...
-    def map(
+    def map(  # noqa: PLR0913 -- the options of every call
         self,
         activity: Any,
         items: Iterable[Any],
@@ -192,6 +196,7 @@ class Calls:
         return_type: Any = Any,
         retry_policy: RetryPolicy | None = None,
         tags: Mapping[str, str] | None = None,
+        version: str | None = None,
     ) -> Any:
         """Run an activity for each of some items, not too many at a time.
 
@@ -210,7 +215,7 @@ class Calls:
             return Deferred(journal, "a map", origin)
         if isinstance(items, Deferred):
             raise OrchestratorError(misuse.iterated(items.what))
-        definition, name, version = self._activity(activity)
+        definition, name, version = self._activity(activity, version)
         if definition is not None:
             return_type = definition.output_type
             retry_policy = retry_policy or definition.retry_policy
@@ -279,7 +284,8 @@ class Calls:
             orchestrator: A registered function, or the name of one that may live elsewhere.
             input: Its input, converted now.
             instance_id: Names the child; None: an id that is made of this instance's own.
-            version: Run this version instead of the function's own.
+            version: Run this version instead of the function's own; ``""`` for none.  Without
+                it a name gets the setting ``default_version``, else the newest one of this app.
             return_type: For a name: what the result is converted to.
             retry_policy: What to do if the child fails or is terminated; None: nothing.  Another
                 attempt replaces the child, under the same id.
@@ -297,18 +303,17 @@ class Calls:
         expected: Any = Any
         if isinstance(orchestrator, str):
             name = orchestrator
-            self._callees.check_name("orchestrator", name, journal, self._record)
+            self._callees.check_name("orchestrator", name, None, journal, self._record)
         else:
             definition = self._callees.orchestrator_of(orchestrator)
             name = definition.name
-            version = definition.version if version is None else version
+            version = definition.version or "" if version is None else version
             expected = input_type(definition, input)
             return_type = definition.output_type
         _check_options(retry_policy, tags)
         check_text("instance_id", instance_id)
         check_text("version", version)
-        if version is None:
-            version = self._callees.start_version(name, journal.version)
+        version = self._callees.start_version(name, version, journal.version)
         what = f"sub-orchestration '{name}'"
         text = journal.converter.dumps(input, expected, where=f"input of {what}")
         task: Deferred[Any] = Deferred(journal, what, origin)
@@ -317,13 +322,19 @@ class Calls:
         journal.start_child(call)
         return task
 
-    def _activity(self, activity: Any) -> tuple[ActivityDefinition | None, str, str | None]:
-        """Return what is called: its definition if it is one of this app's, its name, its version."""
+    def _activity(
+        self, activity: Any, version: str | None
+    ) -> tuple[ActivityDefinition | None, str, str | None]:
+        """Return what is called: its definition if it is here, its name and its version."""
+        check_text("version", version)
         if isinstance(activity, str):
-            self._callees.check_name("activity", activity, self._journal, self._record)
-            return None, activity, None
+            journal = self._journal
+            version = (journal.version if version is None else version) or None
+            self._callees.check_name("activity", activity, version, journal, self._record)
+            return None, activity, version
         definition = self._callees.activity_of(activity)
-        return definition, definition.name, definition.version
+        version = definition.version if version is None else version or None
+        return definition, definition.name, version
 
     def _may_ask(self) -> bool:
         """Whether what is asked for now counts; it does not while the session is being closed.

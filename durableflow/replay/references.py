@@ -111,13 +111,13 @@ class CallOptions(TypedDict, total=False):
 
     retry_policy: RetryPolicy | None
     tags: Mapping[str, str] | None
+    version: str | None
 
 
 class ChildOptions(CallOptions, total=False):
     """The keywords of ``call_sub_orchestrator``; its docstring explains them."""
 
     instance_id: str | None
-    version: str | None
 
 
 class MapOptions(CallOptions, total=False):

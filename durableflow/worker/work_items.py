@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Collection, Iterator
 from typing import Final
 from uuid import uuid4
 
@@ -47,12 +48,19 @@ def work_items_request(
     filters = request.workItemFilters
     filters.SetInParent()
     for name in sorted({d.name for d in registry.orchestrators()}):
-        versions = plugins.work_item_versions(name, registry.orchestrator_versions(name))
-        filters.orchestrations.add(name=name, versions=versions)
-    activities: dict[str, list[str | None]] = {}
-    for definition in registry.activities():
-        activities.setdefault(definition.name, []).append(definition.version)
-    for name, found in activities.items():
-        # A function without a version runs every version; an empty list asks for all of them.
-        filters.activities.add(name=name, versions=[] if None in found else [v for v in found if v])
+        asked = plugins.work_item_versions(name, registry.orchestrator_versions(name))
+        for versions in _lists(asked):
+            filters.orchestrations.add(name=name, versions=versions)
+    for name in sorted({d.name for d in registry.activities()}):
+        for versions in _lists(registry.activity_versions(name)):
+            filters.activities.add(name=name, versions=versions)
     return request
+
+
+def _lists(versions: Collection[str | None]) -> Iterator[list[str]]:
+    """Yield what to list: the versions that are named, and an empty list to ask for all others."""
+    named = list(dict.fromkeys(version for version in versions if version is not None))
+    if named:
+        yield named
+    if None in versions or not named:
+        yield []

@@ -83,7 +83,9 @@ class Worker:
     def __attrs_post_init__(self) -> None:
         loop = self.hub_loop.loop
         private_hub = self.hub.description if self.serves_alone else None
-        self._callees = Callees(self.registry, private_hub=private_hub)
+        self._callees = Callees(
+            self.registry, private_hub=private_hub, start_version=self._start_version
+        )
         self._completions = Completions(self._check_settled)
         self._orchestrations = Orchestrations(
             self.hub,
@@ -202,6 +204,14 @@ class Worker:
             settings=self.settings,
             takes_any=self.serves_alone,
         )
+
+    def _start_version(
+        self, name: str, requested: str | None, parent_version: str | None
+    ) -> str | None:
+        if requested is None:
+            requested = self.settings.default_version
+        available = self.registry.orchestrator_versions(name)
+        return self.plugins.resolve_start_version(name, requested, parent_version, available)
 
     def _new_turn_runner(self) -> TurnRunner:
         return TurnRunner(

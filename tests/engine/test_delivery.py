@@ -104,6 +104,30 @@ async def test_a_version_is_offered_to_those_who_name_it_before_those_who_take_a
     assert first.id == "a"
 
 
+async def test_one_who_names_a_version_and_takes_any_too_is_preferred_for_that_version_only(
+    engine: Engine, client: Client
+) -> None:
+    both = pb.WorkItemFilters(
+        orchestrations=[
+            pb.OrchestrationFilter(name="order", versions=["2"]),
+            pb.OrchestrationFilter(name="order"),
+        ]
+    )
+    async with (
+        Worker(engine, "old", filters=only("order")) as old,
+        Worker(engine, "new", filters=both, turns=1) as new,
+    ):
+        for instance_id in ("a", "b"):
+            await client.start(id=instance_id, version="2")
+        await new.turn()
+        await settle(engine)
+        while_new_is_busy = old.waiting
+        await client.start(id="c", version="1")
+        await old.turn("c")
+
+    assert while_new_is_busy == []
+
+
 async def test_ten_seconds_after_the_last_who_named_a_version_left_those_who_take_any_get_it(
     engine: Engine, client: Client, loop_time: LoopTime
 ) -> None:

@@ -150,10 +150,13 @@ def test_hook_resolve_start_version_takes_the_first_answer_of_the_last_plugin(pl
     plugins.register(ExactVersionRouting())
     plugins.register(Answering(None))
 
-    assert plugins.resolve_start_version("order", "1.0", None) == "1.0"
+    assert plugins.resolve_start_version("order", "1.0", None, ()) == "1.0"
 
     plugins.register(Answering("2.0"))
-    assert plugins.resolve_start_version("order", "1.0", None) == "2.0"
+    assert plugins.resolve_start_version("order", "1.0", None, ()) == "2.0"
+
+    plugins.register(Answering(""))
+    assert plugins.resolve_start_version("order", "1.0", None, ()) is None
 
 
 def test_hook_resolve_version_lets_a_plugin_override_the_default(plugins):
@@ -197,8 +200,9 @@ def test_without_plugins_every_hook_has_a_quiet_answer(plugins):
     plugins.worker_stopping("app")
 
     assert plugins.task_hub_factories("app") == {}
-    assert plugins.resolve_start_version("order", "1.0", None) is None
-    assert plugins.work_item_versions("order", ("1.0",)) == ()
+    assert plugins.resolve_start_version("order", "1.0", None, ()) == "1.0"
+    assert plugins.resolve_start_version("order", "", None, ("1.0",)) is None
+    assert plugins.work_item_versions("order", ("1.0",)) == (None,)
     assert isinstance(plugins.resolve_version(REQUEST, ("1.0",)), Abandon)
 
 
@@ -208,7 +212,7 @@ def test_without_plugins_every_hook_has_a_quiet_answer(plugins):
 @pytest.mark.parametrize(
     ("hook", "arguments"),
     [
-        ("resolve_start_version", ("order", None, None)),
+        ("resolve_start_version", ("order", None, None, ())),
         ("resolve_version", (REQUEST, ("1.0",))),
         ("work_item_versions", ("order", ("1.0",))),
     ],

@@ -40,10 +40,17 @@ def defaulted(ctx: OrchestrationContext, count: int = 3) -> None: ...
 def untyped(ctx: OrchestrationContext, order) -> None: ...  # type: ignore[no-untyped-def]
 
 
-class StampLatest:
+class Stamping:
+    def __init__(self, version: str | None = None) -> None:
+        self.version = version
+        self.asked: list[Any] = []
+
     @hookimpl
-    def resolve_start_version(self, name: str) -> str:
-        return f"latest of {name}"
+    def resolve_start_version(
+        self, name: str, requested: str | None, available: tuple[str | None, ...]
+    ) -> str | None:
+        self.asked.append((name, requested, available))
+        return self.version
 
 
 def start(core: ClientCore, orchestrator: Any, input: Any = None, **options: Any) -> Start:
@@ -65,17 +72,60 @@ def test_explicit_version_wins_over_the_functions_own(core: ClientCore, registry
     assert start(core, order, Order(1), version="3.0.0").version == "3.0.0"
 
 
-def test_plugins_are_asked_for_a_version_only_where_none_is_given(
+def test_plugins_learn_what_was_requested_and_what_there_is(
     core: ClientCore, registry: Registry, plugins: PluginSet
 ) -> None:
-    plugins.register(StampLatest())
+    stamping = Stamping()
+    plugins.register(stamping)
     registry.add_orchestrator(order)
-    registry.add_orchestrator(newer_order, version="2.0.0")
+    registry.add_orchestrator(newer_order, name="order", version="2.0.0")
 
-    assert start(core, order, Order(1)).version == "latest of order"
-    assert start(core, "elsewhere").version == "latest of elsewhere"
+    start(core, order, Order(1))
+    start(core, newer_order, Order(1))
+    start(core, order, Order(1), version="1")
+    start(core, "order", Order(1))
+    start(core, "elsewhere")
+
+    both = (None, "2.0.0")
+    assert stamping.asked == [
+        ("order", "", both),
+        ("order", "2.0.0", both),
+        ("order", "1", both),
+        ("order", None, both),
+        ("elsewhere", None, ()),
+    ]
+
+
+def test_what_plugins_say_is_the_version(
+    core: ClientCore, registry: Registry, plugins: PluginSet
+) -> None:
+    plugins.register(Stamping("7"))
+    registry.add_orchestrator(order)
+
+    assert start(core, order, Order(1)).version == "7"
+    assert start(core, "elsewhere", version="1").version == "7"
+
+
+def test_starts_by_name_get_the_default_version(core: ClientCore, registry: Registry) -> None:
+    registry.add_orchestrator(order)
+    registry.add_orchestrator(newer_order, name="order", version="2.0.0")
+    core.default_version = "1.0.0"
+
+    assert start(core, "order", Order(1)).version == "1.0.0"
+    assert start(core, "elsewhere").version == "1.0.0"
+    assert start(core, "order", Order(1), version="2.0.0").version == "2.0.0"
+    assert start(core, "order", Order(1), version="").version is None
+    assert start(core, order, Order(1)).version is None
     assert start(core, newer_order, Order(1)).version == "2.0.0"
-    assert start(core, order, Order(1), version="1").version == "1"
+
+
+def test_the_function_that_will_run_says_what_the_input_is(
+    core: ClientCore, registry: Registry
+) -> None:
+    registry.add_orchestrator(order, version="1.0.0")
+    registry.add_orchestrator(defaulted, name="order", version="2.0.0")
+
+    assert start(core, order, 5, version="2.0.0").input == "5"
 
 
 def test_name_of_code_that_lives_elsewhere_is_sent_as_it_is(core: ClientCore) -> None:

@@ -64,7 +64,7 @@ def test_a_name_with_other_versions_only_is_refused_where_nobody_else_can_serve_
 
     turn = bench.run(calls("hello"), started())
 
-    assert "Call it by its function" in described(turn)[0]
+    assert "call it by its function" in described(turn)[0]
 
 
 def test_the_refusal_fails_the_instance_for_good_and_shows_the_line(bench: Bench):

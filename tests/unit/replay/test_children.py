@@ -108,8 +108,8 @@ def test_a_function_stands_for_its_own_version_and_an_explicit_one_wins(bench: B
 def test_a_child_without_a_version_gets_the_one_that_its_worker_chooses(bench: Bench):
     asked: list[Any] = []
 
-    def choose(name: str, parent: str | None) -> str | None:
-        asked.append((name, parent))
+    def choose(name: str, requested: str | None, parent: str | None) -> str | None:
+        asked.append((name, requested, parent))
         return "7"
 
     def order(ctx: OrchestrationContext) -> Orchestration[None]:
@@ -124,7 +124,7 @@ def test_a_child_without_a_version_gets_the_one_that_its_worker_chooses(bench: B
         turn = session.turn([], [turn_started(), started(version=version)])
         assert described(turn) == ["1 a1:0001 = pack v7()"]
 
-    assert asked == [("pack", "1.0"), ("pack", None)]
+    assert asked == [("pack", None, "1.0"), ("pack", None, None)]
 
 
 # Ids

@@ -51,14 +51,30 @@ def test_a_worker_without_functions_asks_for_nothing() -> None:
 def test_a_function_without_a_version_takes_every_version() -> None:
     registry = Registry()
     registry.add_orchestrator(orchestrator, name="order")
+    registry.add_activity(activity, name="charge")
+
+    filters = requested(registry).workItemFilters
+
+    assert [(f.name, list(f.versions)) for f in filters.orchestrations] == [("order", [])]
+    assert [(f.name, list(f.versions)) for f in filters.activities] == [("charge", [])]
+
+
+def test_beside_one_for_every_version_those_with_a_function_are_named() -> None:
+    registry = Registry()
+    registry.add_orchestrator(orchestrator, name="order")
     registry.add_orchestrator(orchestrator, name="order", version="2")
     registry.add_activity(activity, name="charge")
     registry.add_activity(activity, name="charge", version="2")
 
     filters = requested(registry).workItemFilters
 
-    assert [(f.name, list(f.versions)) for f in filters.orchestrations] == [("order", [])]
-    assert [(f.name, list(f.versions)) for f in filters.activities] == [("charge", [])]
+    both = [("2",), ()]
+    assert [(f.name, tuple(f.versions)) for f in filters.orchestrations] == [
+        ("order", versions) for versions in both
+    ]
+    assert [(f.name, tuple(f.versions)) for f in filters.activities] == [
+        ("charge", versions) for versions in both
+    ]
 
 
 def test_functions_with_versions_take_exactly_these() -> None:
