@@ -41,8 +41,8 @@ async def reopened(engine: Engine, opened: OpenEngine, clock: ManualClock | None
 
 @pytest.mark.e2e
 def test_idle_instances_leave_memory(file: Path) -> None:
-    """Two thousand of 40 kB are 80 MB, of which a part stays for a while."""
-    words = [sys.executable, "-m", "tests.engine.idle", str(file), "2000", "40000"]
+    """Twelve hundred of 64 kB are 77 MB, of which a part stays for a while."""
+    words = [sys.executable, "-m", "tests.engine.idle", str(file), "1200", "64000"]
 
     grown = int(subprocess.run(words, cwd=ROOT, check=True, capture_output=True).stdout)
 
