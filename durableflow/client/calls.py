@@ -163,7 +163,7 @@ def raise_named(error: CallError, subject: Subject) -> NoReturn:
         raise error
     match error.status:
         case Status.NOT_FOUND:
-            raise instance_not_found(subject) from error
+            raise instance_not_found(subject, f" It says: {error}") from error
         case Status.RESOURCE_EXHAUSTED if "larger than max" not in str(error):
             raise StorageFullError(
                 f"{subject.hub} has no space left ({error}). Free some and call again; what was "
@@ -188,10 +188,10 @@ def _is_away(error: CallError) -> bool:
     return error.status is Status.UNAVAILABLE and not isinstance(error, SETTLED)
 
 
-def instance_not_found(subject: Subject) -> InstanceNotFoundError:
+def instance_not_found(subject: Subject, said: str = "") -> InstanceNotFoundError:
     """Make the error for an id that the hub does not hold."""
     return InstanceNotFoundError(
         Status.NOT_FOUND,
         f"{subject.operation}: {subject.hub} holds no instance {subject.instance_id!r}. Check the "
-        "id and the task hub's address; a purged instance is gone.",
+        f"id and the task hub's address; a purged instance is gone.{said}",
     )

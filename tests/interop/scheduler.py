@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+LONGEST_SECONDS = 3600  # a call without a deadline has one in millions of years
 STREAMS = ("GetWorkItems", "StreamInstanceHistory")
 OF_WORKERS = re.compile("/(GetWorkItems|Complete|Abandon)")
 OF_CLIENTS = re.compile("/(StartInstance|QueryInstances|RaiseEvent|Terminate|Suspend|Resume|Purge)")
@@ -37,21 +39,20 @@ class Gate:
     """What a call must bring along to be let in.
 
     Attributes:
-        now: The time by the scheduler's clock; tests move it.
         refused: What was turned down, and why, in order.
-        seen: The metadata of each call, by its name.
+        seen: The metadata of the last call of each name.
     """
 
     task_hub: str = "orders"
-    now: float = 1_000_000.0
     tokens: dict[str, tuple[int, str]] = field(factory=dict)
     refused: list[str] = field(factory=list)
     seen: dict[str, dict[str, str]] = field(factory=dict)
 
     def issue(self, seconds: int, role: str = "contributor") -> Token:
         token = f"token-{len(self.tokens)}"
-        self.tokens[token] = (int(self.now) + seconds, role)
-        return Token(token, int(self.now) + seconds)
+        expires = int(time.time()) + seconds
+        self.tokens[token] = (expires, role)
+        return Token(token, expires)
 
     def revoke_all(self) -> None:
         self.tokens = {token: (0, role) for token, (_, role) in self.tokens.items()}
@@ -66,7 +67,7 @@ class Gate:
     def _check(self, path: str, metadata: dict[str, str]) -> tuple[grpc.StatusCode, str] | None:
         scheme, _, token = metadata.get("authorization", "").partition(" ")
         expires, role = self.tokens.get(token, (0, ""))
-        if scheme != "Bearer" or expires <= self.now:
+        if scheme != "Bearer" or expires <= time.time():
             return grpc.StatusCode.UNAUTHENTICATED, "The token is missing, unknown or expired."
         if metadata.get("taskhub") != self.task_hub:
             return grpc.StatusCode.NOT_FOUND, "There is no such task hub."
@@ -121,7 +122,7 @@ class StandIn:
             self._admit(path, context)
             try:
                 reply: bytes = self._behind.unary_unary(path)(
-                    request, timeout=context.time_remaining()
+                    request, timeout=min(context.time_remaining(), LONGEST_SECONDS)
                 )
             except grpc.RpcError as error:
                 context.abort(error.code(), error.details())
