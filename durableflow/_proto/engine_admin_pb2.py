@@ -11,21 +11,28 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
+from durableflow._proto import task_hub_pb2 as durableflow_dot___proto_dot_task__hub__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%durableflow/_proto/engine_admin.proto\x12\x12\x64urableflow.engine\"\x11\n\x0f\x44\x65scribeRequest\"U\n\rDescribeReply\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x03\x12\x12\n\nhands_over\x18\x04 \x01(\x08\"\x1e\n\x0fHandoverRequest\x12\x0b\n\x03pid\x18\x01 \x01(\x03\"!\n\rHandoverReply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%durableflow/_proto/engine_admin.proto\x12\x12\x64urableflow.engine\x1a!durableflow/_proto/task_hub.proto\"\x11\n\x0f\x44\x65scribeRequest\"U\n\rDescribeReply\x12\x0e\n\x06hub_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12\x0b\n\x03pid\x18\x03 \x01(\x03\x12\x12\n\nhands_over\x18\x04 \x01(\x08\"\x1e\n\x0fHandoverRequest\x12\x0b\n\x03pid\x18\x01 \x01(\x03\"!\n\rHandoverReply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x08\"\x8c\x01\n\x0b\x43ompletions\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x35\n\x05turns\x18\x02 \x03(\x0b\x32&.durableflow.wire.OrchestratorResponse\x12\x36\n\nactivities\x18\x03 \x03(\x0b\x32\".durableflow.wire.ActivityResponse\"X\n\x10\x43ompletionsTaken\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x34\n\x06\x66\x61iled\x18\x02 \x03(\x0b\x32$.durableflow.engine.FailedCompletion\"M\n\x10\x46\x61iledCompletion\x12\x18\n\x10\x63ompletion_token\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'durableflow._proto.engine_admin_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_DESCRIBEREQUEST']._serialized_start=61
-  _globals['_DESCRIBEREQUEST']._serialized_end=78
-  _globals['_DESCRIBEREPLY']._serialized_start=80
-  _globals['_DESCRIBEREPLY']._serialized_end=165
-  _globals['_HANDOVERREQUEST']._serialized_start=167
-  _globals['_HANDOVERREQUEST']._serialized_end=197
-  _globals['_HANDOVERREPLY']._serialized_start=199
-  _globals['_HANDOVERREPLY']._serialized_end=232
+  _globals['_DESCRIBEREQUEST']._serialized_start=96
+  _globals['_DESCRIBEREQUEST']._serialized_end=113
+  _globals['_DESCRIBEREPLY']._serialized_start=115
+  _globals['_DESCRIBEREPLY']._serialized_end=200
+  _globals['_HANDOVERREQUEST']._serialized_start=202
+  _globals['_HANDOVERREQUEST']._serialized_end=232
+  _globals['_HANDOVERREPLY']._serialized_start=234
+  _globals['_HANDOVERREPLY']._serialized_end=267
+  _globals['_COMPLETIONS']._serialized_start=270
+  _globals['_COMPLETIONS']._serialized_end=410
+  _globals['_COMPLETIONSTAKEN']._serialized_start=412
+  _globals['_COMPLETIONSTAKEN']._serialized_end=500
+  _globals['_FAILEDCOMPLETION']._serialized_start=502
+  _globals['_FAILEDCOMPLETION']._serialized_end=579
 # @@protoc_insertion_point(module_scope)

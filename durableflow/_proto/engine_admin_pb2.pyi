@@ -1,6 +1,8 @@
+from durableflow._proto import task_hub_pb2 as _task_hub_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -31,3 +33,31 @@ class HandoverReply(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     accepted: bool
     def __init__(self, accepted: bool = ...) -> None: ...
+
+class Completions(_message.Message):
+    __slots__ = ["number", "turns", "activities"]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TURNS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITIES_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    turns: _containers.RepeatedCompositeFieldContainer[_task_hub_pb2.OrchestratorResponse]
+    activities: _containers.RepeatedCompositeFieldContainer[_task_hub_pb2.ActivityResponse]
+    def __init__(self, number: _Optional[int] = ..., turns: _Optional[_Iterable[_Union[_task_hub_pb2.OrchestratorResponse, _Mapping]]] = ..., activities: _Optional[_Iterable[_Union[_task_hub_pb2.ActivityResponse, _Mapping]]] = ...) -> None: ...
+
+class CompletionsTaken(_message.Message):
+    __slots__ = ["number", "failed"]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    failed: _containers.RepeatedCompositeFieldContainer[FailedCompletion]
+    def __init__(self, number: _Optional[int] = ..., failed: _Optional[_Iterable[_Union[FailedCompletion, _Mapping]]] = ...) -> None: ...
+
+class FailedCompletion(_message.Message):
+    __slots__ = ["completion_token", "status", "message"]
+    COMPLETION_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    completion_token: str
+    status: int
+    message: str
+    def __init__(self, completion_token: _Optional[str] = ..., status: _Optional[int] = ..., message: _Optional[str] = ...) -> None: ...

@@ -12,6 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from durableflow.engine.admin import AdminCall
+from durableflow.engine.completions import completions_handler
 from durableflow.engine.inflight import InFlight
 from durableflow.errors import CallError, SetupError, StorageError, StorageFullError
 from durableflow.hub.channel import METADATA_BYTES, is_loopback
@@ -20,7 +21,7 @@ from durableflow.hub.options import DEFAULT_MAX_MESSAGE_BYTES
 from durableflow.hub.port import TaskHub
 from durableflow.hub.remote import SPEAKER, SPEAKER_DOOR, SPEAKER_ENGINE
 from durableflow.protocol.metadata import AUTHORIZATION, Metadata
-from durableflow.protocol.service import RPCS, SERVICE, Kind, Rpc
+from durableflow.protocol.service import COMPLETE, RPCS, SERVICE, Kind, Rpc
 from durableflow.protocol.status import Status
 
 Context = Any  # grpc.aio.ServicerContext
@@ -116,6 +117,7 @@ class HubServer:
         self, admin: Mapping[str, AdminCall]
     ) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         handlers = {rpc.path: self._handler(rpc) for rpc in RPCS}
+        handlers[COMPLETE] = completions_handler(self._hub)
         for path, call in admin.items():
             handlers[path] = grpc.unary_unary_rpc_method_handler(
                 _admin_handler(call),

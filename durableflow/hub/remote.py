@@ -13,15 +13,17 @@ from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
+from durableflow._proto import engine_admin_pb2 as admin_pb
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError, OutcomeUnknownError
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.channel import Channel, channel_options
+from durableflow.hub.completing import Completion, CompletionStream
 from durableflow.hub.core import grpc
 from durableflow.hub.credentials import TokenSource
 from durableflow.hub.options import HubOptions
 from durableflow.protocol.metadata import AUTHORIZATION, Metadata
-from durableflow.protocol.service import BY_METHOD, FIND_TAKERS, Kind
+from durableflow.protocol.service import BY_METHOD, COMPLETE, FIND_TAKERS, Kind
 from durableflow.protocol.status import Status
 
 Reply = TypeVar("Reply", bound=Message)
@@ -77,6 +79,7 @@ class RemoteTaskHub(ForwardingHub):
         self._tokens: TokenSource | None = None
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
+        self._completions: CompletionStream | None = None
         self._closed = False
 
     @classmethod
@@ -103,6 +106,12 @@ class RemoteTaskHub(ForwardingHub):
         if self._channel is not None:
             return
         self._channel = self._prepared.make()
+        if self._tokens is None:  # an engine that wants tokens of its own is none of ours
+            self._completions = CompletionStream(
+                self._start_completions,
+                explain=self.error_from,
+                on_unknown=self._complete_one_by_one,
+            )
         for method, rpc in BY_METHOD.items():
             make = (
                 self._channel.unary_unary if rpc.kind is Kind.UNARY else self._channel.unary_stream
@@ -116,6 +125,8 @@ class RemoteTaskHub(ForwardingHub):
     async def close(self) -> None:
         """See ``TaskHub``."""
         self._closed = True
+        if self._completions is not None:
+            await self._completions.close()
         if self._channel is not None:
             await self._channel.close(None)
 
@@ -137,6 +148,14 @@ class RemoteTaskHub(ForwardingHub):
         """
         if method in NOT_IDEMPOTENT:
             return await self._forward_once(method, request, reply, timeout)
+        if self._completions is not None and isinstance(request, Completion):
+            try:
+                await self._completions.send(request)
+            except CallError as error:
+                if error.status is not Status.UNIMPLEMENTED:
+                    raise
+            else:
+                return reply()
         return await self._send(self._call_of(method), request, reply, timeout, metadata)
 
     async def call(
@@ -200,6 +219,19 @@ class RemoteTaskHub(ForwardingHub):
         if speaker == SPEAKER_ENGINE:
             return CallError(status, message)
         return HubLostError(message, untouched=speaker == SPEAKER_DOOR)
+
+    async def _start_completions(self) -> Any:
+        channel = self._open_channel()
+        call = channel.stream_stream(
+            COMPLETE,
+            request_serializer=admin_pb.Completions.SerializeToString,
+            response_deserializer=admin_pb.CompletionsTaken.FromString,
+        )
+        return call(metadata=self._all_metadata((), await self._token(None)))
+
+    def _complete_one_by_one(self) -> None:
+        """The engine is not one of ours."""
+        self._completions = None
 
     def _call_of(self, method: str) -> Any:
         self._open_channel()

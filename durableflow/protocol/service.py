@@ -22,6 +22,9 @@ SERVICE: Final = "TaskHubSidecarService"
 # Our own engine answers this beside the protocol: which part of some work its workers take.
 FIND_TAKERS: Final = "/durableflow.EngineAdmin/FindTakers"
 
+# And this: results of many work items on one stream.
+COMPLETE: Final = "/durableflow.EngineAdmin/Complete"
+
 
 class Kind(Enum):
     """How many messages a call answers with; every call takes one."""
