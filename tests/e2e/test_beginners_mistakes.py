@@ -174,7 +174,7 @@ def client() -> Iterator[Client]:
         ),
         (awaits_an_activity_directly, "str"),
         (yields_a_list, "you yielded list; use `when_all([…])`"),
-        (awaits_the_clock, "belongs in an activity"),
+        (awaits_the_clock, "use `await ctx.create_timer(…)`"),
         (returns_a_task, "yield it first"),
         (yields_a_number, "you yielded int; an orchestrator yields only tasks"),
         (calls_its_helper_wrongly, "Use `return (yield from helper(…))`"),
