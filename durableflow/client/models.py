@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar, overload
@@ -85,9 +85,37 @@ class OrchestrationIdReusePolicy(Enum):
     """Replace it in any case; a live one is terminated."""
 
 
-def _check_aware(_query: object, attribute: attrs.Attribute[Any], time: datetime | None) -> None:
-    if time is not None and time.tzinfo is None:
-        raise UsageError(f"{attribute.name}={time!r} has no time zone; add tzinfo=timezone.utc.")
+def _check_aware(_query: object, attribute: attrs.Attribute[Any], time: object) -> None:
+    if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):
+        raise UsageError(
+            f"{attribute.name}={time!r}: give a datetime with a time zone, for example with "
+            "tzinfo=timezone.utc."
+        )
+
+
+def _statuses(value: Any) -> Any:
+    """Make one status, or a list of them, a tuple; leave everything else to the validator."""
+    if isinstance(value, OrchestrationStatus):
+        return (value,)
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _check_statuses(_query: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    is_fine = isinstance(value, tuple) and all(isinstance(s, OrchestrationStatus) for s in value)
+    if value is not None and not is_fine:
+        raise UsageError(
+            f"{attribute.name}={value!r}: give an OrchestrationStatus, or several of them."
+        )
+
+
+def _check_text(_query: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str | None):
+        raise UsageError(f"{attribute.name}={value!r}: give text.")
+
+
+def _check_count(_query: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{attribute.name}={value!r}: give a whole number of at least 1.")
 
 
 @attrs.frozen(kw_only=True)
@@ -98,10 +126,12 @@ class OrchestrationQuery:
     """Created at this time or later."""
     created_time_to: datetime | None = attrs.field(default=None, validator=_check_aware)
     """Created before this time."""
-    runtime_status: Sequence[OrchestrationStatus] | None = None
+    runtime_status: Sequence[OrchestrationStatus] | None = attrs.field(
+        default=None, converter=_statuses, validator=_check_statuses
+    )
     """In one of these states; None for any."""
-    instance_id_prefix: str | None = None
-    max_instance_count: int = attrs.field(default=100, validator=attrs.validators.ge(1))
+    instance_id_prefix: str | None = attrs.field(default=None, validator=_check_text)
+    max_instance_count: int = attrs.field(default=100, validator=_check_count)
     """How many instances one reply of the engine holds at most.  All pages are read."""
     fetch_inputs_and_outputs: bool = False
 

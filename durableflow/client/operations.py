@@ -108,12 +108,12 @@ class Operations:
 
     def raise_event(self, instance_id: str, event_name: str, data: Any) -> Work[object]:
         """Send an event to an instance."""
-        if not isinstance(event_name, str) or not event_name:
+        if not event_name or not _is_text(event_name):
             raise UsageError(
                 f"raise_orchestration_event: {event_name!r} is no event name; give text."
             )
         subject = self._subject("raise_orchestration_event", instance_id)
-        text = self._core.converter.dumps(data, where=f"data of event '{event_name}'")
+        text = self._core.dumps(data, where=f"data of event '{event_name}'")
 
         def send(timeout: float | None) -> Awaitable[object]:
             request = pb.RaiseEventRequest(
@@ -126,26 +126,28 @@ class Operations:
 
     def suspend(self, instance_id: str, reason: str | None) -> Work[object]:
         """Hold an instance."""
+        subject = self._subject("suspend_orchestration", instance_id, reason)
 
         def send(timeout: float | None) -> Awaitable[object]:
             request = pb.SuspendRequest(instanceId=instance_id, reason=_wrap(reason))
             return self._hub.suspend_instance(request, timeout=timeout)
 
-        return calls.repeatable(send, self._subject("suspend_orchestration", instance_id))
+        return calls.repeatable(send, subject)
 
     def resume(self, instance_id: str, reason: str | None) -> Work[object]:
         """Let a held instance go on."""
+        subject = self._subject("resume_orchestration", instance_id, reason)
 
         def send(timeout: float | None) -> Awaitable[object]:
             request = pb.ResumeRequest(instanceId=instance_id, reason=_wrap(reason))
             return self._hub.resume_instance(request, timeout=timeout)
 
-        return calls.repeatable(send, self._subject("resume_orchestration", instance_id))
+        return calls.repeatable(send, subject)
 
     def terminate(self, instance_id: str, output: Any, *, recursive: bool) -> Work[object]:
         """End an instance at once."""
         subject = self._subject("terminate_orchestration", instance_id)
-        text = self._core.converter.dumps(output, where="output of terminate_orchestration")
+        text = self._core.dumps(output, where="output of terminate_orchestration")
 
         def send(timeout: float | None) -> Awaitable[object]:
             request = pb.TerminateRequest(
@@ -169,6 +171,8 @@ class Operations:
 
     def query(self, query: OrchestrationQuery | None) -> Pages:
         """Look for instances."""
+        if not isinstance(query, OrchestrationQuery | None):
+            raise UsageError(f"query={query!r}: give an OrchestrationQuery.")
         return Pages(self._core, query or OrchestrationQuery())
 
     async def get_history(
@@ -262,9 +266,11 @@ class Operations:
             fetched_payloads=fetched_payloads,
         )
 
-    def _subject(self, operation: str, instance_id: str) -> Subject:
-        if not isinstance(instance_id, str) or not instance_id:
+    def _subject(self, operation: str, instance_id: str, reason: str | None = None) -> Subject:
+        if not instance_id or not _is_text(instance_id):
             raise UsageError(f"{operation}: {instance_id!r} is no instance id; give its text.")
+        if reason is not None and not _is_text(reason):
+            raise UsageError(f"{operation}: reason={reason!r}; give text.")
         return Subject(operation, self._hub.description, instance_id)
 
 
@@ -311,6 +317,17 @@ def seconds_of(timeout: Timeout) -> float | None:
     if not isinstance(seconds, int | float) or math.isnan(seconds) or seconds < 0:
         raise UsageError(f"timeout={timeout!r}: give seconds of zero or more, or a timedelta.")
     return None if math.isinf(seconds) else float(seconds)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is text that can be sent, which halves of surrogate pairs cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _deadline(seconds: float | None) -> float | None:

@@ -307,6 +307,8 @@ def _children(function: str, tasks: Sequence[Any]) -> tuple[Sequence[Deferred[An
     """Return the tasks, and whether they were given one by one."""
     # A task can be iterated too, for `yield from`: one task given alone is one task.
     is_one_by_one = len(tasks) != 1 or isinstance(tasks[0], Task)
+    if not is_one_by_one and not isinstance(tasks[0], Iterable):
+        raise OrchestratorError(misuse.not_a_child(function, tasks[0]))
     children = tasks if is_one_by_one else list(tasks[0])
     for child in children:
         if not isinstance(child, Deferred):

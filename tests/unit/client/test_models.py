@@ -218,6 +218,28 @@ def test_query_refuses_times_without_a_zone() -> None:
         OrchestrationQuery(created_time_from=datetime(2026, 1, 1))  # noqa: DTZ001
 
 
-def test_query_refuses_empty_pages() -> None:
-    with pytest.raises(ValueError, match="max_instance_count"):
-        OrchestrationQuery(max_instance_count=0)
+@pytest.mark.parametrize(
+    ("condition", "value"),
+    [
+        ("created_time_from", "yesterday"),
+        ("created_time_to", 0),
+        ("runtime_status", "RUNNING"),
+        ("runtime_status", ["RUNNING"]),
+        ("instance_id_prefix", 5),
+        ("max_instance_count", 0),
+        ("max_instance_count", "all"),
+    ],
+)
+def test_query_refuses_what_is_no_condition(condition: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"{condition}="):
+        OrchestrationQuery(**{condition: value})
+
+
+def test_query_takes_one_status_or_several() -> None:
+    running, pending = OrchestrationStatus.RUNNING, OrchestrationStatus.PENDING
+
+    assert OrchestrationQuery(runtime_status=running).runtime_status == (running,)
+    assert OrchestrationQuery(runtime_status=[running, pending]).runtime_status == (
+        running,
+        pending,
+    )
