@@ -16,7 +16,8 @@ from durableflow.engine.incarnation import Incarnation
 from durableflow.engine.jobs import JobThread
 from durableflow.engine.store import Reader, Store
 from durableflow.engine.stream import Stream
-from durableflow.errors import CallError, StorageError, StorageFullError
+from durableflow.engine.trouble import call_error
+from durableflow.errors import CallError, StorageError
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.status import Status
 
@@ -178,7 +179,7 @@ class Engine:
             async for chunk in self._live().instances.history(request):
                 yield chunk
         except StorageError as error:
-            raise _call_error(error) from error
+            raise call_error(error) from error
 
     def get_work_items(self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()) -> Stream:
         """A stream of work items; it begins when it is first read."""
@@ -235,7 +236,7 @@ class Engine:
     def _writable(self) -> Incarnation:
         live = self._opened()
         if self._trouble is not None:
-            raise _call_error(self._trouble)
+            raise call_error(self._trouble)
         return live
 
     async def _incarnate(self, *, process_lives: bool) -> Incarnation:
@@ -259,7 +260,7 @@ class Engine:
         self._trouble = error
         current = self._current
         if current is not None:
-            current.stop(_call_error(error))
+            current.stop(call_error(error))
             self._recovery = asyncio.get_running_loop().create_task(self._recover(current))
 
     async def _recover(self, old: Incarnation) -> None:
@@ -304,17 +305,12 @@ class Engine:
             await self._reading.stop()
 
 
-def _call_error(error: StorageError) -> CallError:
-    full = isinstance(error, StorageFullError)
-    return CallError(Status.RESOURCE_EXHAUSTED if full else Status.UNAVAILABLE, str(error))
-
-
 async def _within(timeout: float | None, call: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(timeout):
             return await call
     except StorageError as error:
-        raise _call_error(error) from error
+        raise call_error(error) from error
     except TimeoutError:
         raise CallError(
             Status.DEADLINE_EXCEEDED, f"Not done within the caller's {timeout:g} s."

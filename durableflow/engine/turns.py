@@ -23,6 +23,7 @@ from durableflow.engine.resident import Resident, Turn
 from durableflow.engine.state import PENDING, QUARANTINE, ROW_SPAN, Message, Parked
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
+from durableflow.engine.trouble import call_error
 from durableflow.errors import CallError, StorageError
 from durableflow.protocol import metadata as keys
 from durableflow.protocol.status import Status
@@ -174,8 +175,11 @@ class Turns:
     ) -> None:
         """Load the instances that a turn touches, then apply it."""
         with self._working_set.holding():
-            for instance_id, with_family in others.items():
-                await self._others.load(instance_id, with_family=with_family)
+            try:
+                for instance_id, with_family in others.items():
+                    await self._others.load(instance_id, with_family=with_family)
+            except StorageError as error:
+                raise call_error(error) from error
             self._complete(resident, response)
         await self._committer.covered(resident)
 
