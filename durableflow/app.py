@@ -16,6 +16,7 @@ from durableflow.engine.plugin import EnginePlugin
 from durableflow.errors import SetupError
 from durableflow.hub.address import parse_task_hub_address, unknown_scheme
 from durableflow.hub.plugin import RemotePlugin
+from durableflow.hub.profiles import SPEAKERS
 from durableflow.origin import Origin
 from durableflow.plan import Connection, Plan
 from durableflow.plugins import PluginSet
@@ -205,6 +206,9 @@ class App(Decorators):
             app_name=self.name, root=self.root, arguments=arguments, environ=os.environ
         )
         address = parse_task_hub_address(settings.task_hub, root=settings.root)
+        profile = SPEAKERS.get(address.options.get("engine", address.scheme))
+        if profile is not None:
+            settings = settings.fitting(profile.max_payload_bytes)
         factories = self._plugins.task_hub_factories(self)
         if address.scheme not in factories:
             raise unknown_scheme(address, factories)

@@ -179,6 +179,7 @@ def core_of(plan: Plan, connection: Connection, runs: list[Run]) -> ClientCore:
         registry=plan.registry,
         converter=plan.converter,
         plugins=plan.plugins,
+        max_payload_bytes=plan.settings.max_payload_bytes,
         default_version=plan.settings.default_version,
         hub_is_private=plan.is_private,
         serves_here=serves_here,

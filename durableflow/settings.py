@@ -15,9 +15,11 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict
 import attrs
 
 from durableflow.errors import SettingsError
+from durableflow.protocol.sizes import DEFAULT_MAX_PAYLOAD_BYTES
 
 FILE_NAME: Final = "durableflow.toml"
 PREFIX: Final = "DURABLEFLOW_"
+DEFAULT: Final = "default"
 
 OnNondeterminism: TypeAlias = Literal["park", "fail"]
 DeterminismGuards: TypeAlias = Literal["off", "warn", "raise"]
@@ -128,7 +130,10 @@ class Settings:
         session_cache_count: How many suspended orchestrations a worker keeps in memory.
         session_cache_bytes: How large their histories may be together.
         synchronous: ``full`` survives a loss of power; ``normal`` may then lose the last moments.
-        max_message_bytes: The largest message accepted over gRPC.
+        max_payload_bytes: The largest input, result, event or other payload that is sent; 1 MiB
+            for the Durable Task Scheduler unless set.
+        max_message_bytes: The largest message accepted over gRPC, and the most that one turn of an
+            orchestrator may ask for.
         origins: Where each setting comes from: ``argument``, ``environment DURABLEFLOW_…``,
             ``durableflow.toml (/its/path)`` or ``default``.
         hidden: Sentences for the banner: what arguments hide.
@@ -148,10 +153,17 @@ class Settings:
     session_cache_count: int = 500
     session_cache_bytes: int = 64 * 1024 * 1024
     synchronous: Synchronous = "full"
+    max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     max_message_bytes: int = 64 * 1024 * 1024
     origins: Mapping[str, str] = attrs.field(factory=dict)
     hidden: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    def fitting(self, max_payload_bytes: int | None) -> Settings:
+        """Return them with an engine's own limit for payloads, unless one is set."""
+        if max_payload_bytes is None or self.origins.get("max_payload_bytes") != DEFAULT:
+            return self
+        return attrs.evolve(self, max_payload_bytes=max_payload_bytes)
 
 
 class SettingArguments(TypedDict, total=False):
@@ -169,6 +181,7 @@ class SettingArguments(TypedDict, total=False):
     session_cache_count: int | None
     session_cache_bytes: int | None
     synchronous: Synchronous | None
+    max_payload_bytes: int | None
     max_message_bytes: int | None
 
 
@@ -185,6 +198,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "session_cache_count": _Whole(0),
     "session_cache_bytes": _Whole(0),
     "synchronous": _Choice(("full", "normal")),
+    "max_payload_bytes": _Whole(1024),
     "max_message_bytes": _Whole(64 * 1024),
 }
 
@@ -210,7 +224,7 @@ def load_settings(
     from_environment = dict(_from_environment(environ))
     from_file = _from_file(path)
     values: dict[str, Any] = {"task_hub": f"sqlite:///{app_name}.db"}
-    origins = dict.fromkeys(_KINDS, "default")
+    origins = dict.fromkeys(_KINDS, DEFAULT)
     for source, found in (
         (f"{FILE_NAME} ({path})", from_file),
         ("environment {}", from_environment),

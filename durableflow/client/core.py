@@ -12,6 +12,7 @@ from durableflow.converter import Converter
 from durableflow.hub.loop import HubLoop
 from durableflow.hub.port import TaskHub
 from durableflow.plugins import PluginSet
+from durableflow.protocol.sizes import DEFAULT_MAX_PAYLOAD_BYTES, check_payload
 from durableflow.registry import Registry
 
 
@@ -25,6 +26,7 @@ class ClientCore:
         registry: The functions that may be referred to.
         converter: For inputs and results.
         plugins: Asked for the version of a start.
+        max_payload_bytes: How large an input, or anything else that is sent, may be.
         default_version: For starts by name without a version.
         hub_is_private: Whether nothing but this app can serve the hub (one in memory), so that a
             name that the app does not know is certainly a mistake.
@@ -40,6 +42,7 @@ class ClientCore:
     registry: Registry
     converter: Converter
     plugins: PluginSet
+    max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     default_version: str | None = None
     hub_is_private: bool = False
     serves_here: Callable[[], bool] = lambda: False
@@ -48,6 +51,20 @@ class ClientCore:
     on_close: Callable[[], None] = lambda: None
     unknown_names: set[str] = attrs.field(factory=set, init=False)
     _opening: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+
+    def dumps(self, value: Any, declared: Any = Any, *, where: str) -> str | None:
+        """Write a payload that is to be sent.
+
+        Args:
+            where: What it is, for errors.
+
+        Raises:
+            ConversionError: it does not fit, or cannot travel as JSON.
+            PayloadTooLargeError: it is larger than it may be.
+        """
+        text = self.converter.dumps(value, declared, where=where)
+        check_payload(text, self.max_payload_bytes, place=where)
+        return text
 
     async def open(self) -> None:
         """Open the hub if that is this client's business; once, whoever asks first.

@@ -170,13 +170,14 @@ def _serialize(
 ) -> str | None:
     where = f"input of orchestrator '{name}'"
     if definition is None:
-        return core.converter.dumps(value, where=where)
+        return core.dumps(value, where=where)
     parameter = definition.input
     if parameter is None:
         if value is not None:
             raise UsageError(
-                f"Orchestrator '{name}' ({definition.source}) takes no input, but input={value!r:.80} "
-                "was given. Leave it out, or give the function a second parameter."
+                f"Orchestrator '{name}' ({definition.source}) takes no input, but an input of type "
+                f"{type(value).__qualname__} was given. Leave it out, or give the function a second "
+                "parameter."
             )
         return None
     if value is None:
@@ -186,7 +187,7 @@ def _serialize(
                 f"{type_name(parameter.type)}. Pass input=, or give its parameter a default."
             )
         return None
-    return core.converter.dumps(value, parameter.type, where=where)
+    return core.dumps(value, parameter.type, where=where)
 
 
 def type_name(declared: Any) -> str:

@@ -82,6 +82,7 @@ class EngineProfile:
         support: What it can do; ``YES`` where nothing else is said.
         statuses: What it means by errors that it sends as UNKNOWN, by a part of their text.
         advice: What to do about a status.
+        max_payload_bytes: How large a payload it takes, if that is known.
     """
 
     key: str
@@ -89,6 +90,7 @@ class EngineProfile:
     support: Mapping[Feature, str] = field(factory=dict)
     statuses: Mapping[str, Status] = field(factory=dict)
     advice: Mapping[Status, str] = field(factory=dict)
+    max_payload_bytes: int | None = None
 
     def supports(self, feature: Feature) -> bool:
         """Whether it can be used as the protocol has it; what is dropped cannot."""
@@ -126,6 +128,7 @@ SCHEDULER: Final = EngineProfile(
             "identity can log in on this machine, and that the machine's clock is right."
         ),
     },
+    max_payload_bytes=1024 * 1024,
 )
 
 DURABLETASK_GO: Final = EngineProfile(

@@ -18,10 +18,11 @@ from typing import Final, TypeAlias
 from attrs import evolve
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import ActivityTimeoutError
+from durableflow.errors import ActivityTimeoutError, CallError
 from durableflow.hub.port import TaskHub
+from durableflow.protocol.sizes import is_refused_for_size, refused_for_size
 from durableflow.worker.activity_runner import ActivityJob, ActivityRunner
-from durableflow.worker.completions import Completions
+from durableflow.worker.completions import Call, Completions
 from durableflow.worker.coroutines import CoroutinePool
 from durableflow.worker.pool import ActivityPool
 from durableflow.worker.processes import ActivityProcesses
@@ -241,9 +242,19 @@ class Activities:
             return
         if token:
             self._delivering.add((key, token))
+
+        def instead(error: CallError) -> Call | None:
+            if not is_refused_for_size(error):
+                return None
+            size = len((outcome.result or "").encode())
+            too_large = refused_for_size(outcome.place_of_result, size, error)
+            outcome.fail(too_large, is_final=True)
+            return lambda: hub.complete_activity_task(outcome.response())
+
         self._completions.send(
             lambda: hub.complete_activity_task(outcome.response()),
             lambda: self._delivering.discard((key, token)),
+            instead=instead,
         )
 
     def _give_back(self, token: str) -> None:

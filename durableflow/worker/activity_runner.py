@@ -17,6 +17,7 @@ from durableflow.converter import Converter
 from durableflow.errors import ConversionError, NotRegisteredError
 from durableflow.protocol.failures import from_exception, to_message
 from durableflow.protocol.metadata import ATTEMPT
+from durableflow.protocol.sizes import DEFAULT_MAX_PAYLOAD_BYTES, check_payload
 from durableflow.registry import ABSENT, ActivityDefinition, Registry
 from durableflow.worker.cancellation import CancelToken
 from durableflow.worker.context import ActivityContext
@@ -49,6 +50,11 @@ class ActivityJob:
         """The orchestration instance that called."""
         return self.request.orchestrationInstance.instanceId
 
+    @property
+    def place_of_result(self) -> str:
+        """What its result is, for errors."""
+        return f"result of activity '{self.request.name}'"
+
     def fail(self, error: BaseException, *, is_final: bool = False) -> None:
         """Let an exception be its failure.
 
@@ -79,15 +85,23 @@ class ActivityRunner:
     Args:
         app: ``ctx.app`` of activities.
         state: ``ctx.state`` of activities.
+        max_payload_bytes: How large a result may be.
     """
 
     def __init__(
-        self, *, registry: Registry, converter: Converter, app: object, state: object
+        self,
+        *,
+        registry: Registry,
+        converter: Converter,
+        app: object,
+        state: object,
+        max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES,
     ) -> None:
         self._registry = registry
         self._converter = converter
         self._app = app
         self._state = state
+        self._max_payload_bytes = max_payload_bytes
 
     def job(self, request: pb.ActivityRequest, token: str) -> ActivityJob:
         """Look up what runs a work item."""
@@ -159,9 +173,10 @@ class ActivityRunner:
 
     def _finish(self, job: ActivityJob, value: object) -> None:
         if value is not None and job.definition is not None:
-            job.result = self._converter.dumps(
-                value, job.definition.output_type, where=f"result of activity '{job.request.name}'"
-            )
+            place = job.place_of_result
+            text = self._converter.dumps(value, job.definition.output_type, where=place)
+            check_payload(text, self._max_payload_bytes, place=place)
+            job.result = text
 
     def _context(self, job: ActivityJob) -> ActivityContext:
         request = job.request

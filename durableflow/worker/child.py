@@ -51,11 +51,13 @@ class Call:
     Attributes:
         function: The activity.
         app: The app that it belongs to; None if no module holds one.
+        max_payload_bytes: How large its result may be.
         log_level: That of the worker's root logger; None if logging is not configured there.
     """
 
     function: Place
     app: Place | None
+    max_payload_bytes: int
     log_level: int | None
 
     def to_bytes(self) -> bytes:
@@ -66,8 +68,8 @@ class Call:
     def from_bytes(cls, text: bytes) -> Call:
         """Read what ``to_bytes`` wrote."""
         members = json.loads(text)
-        app = members["app"]
-        return cls(Place(**members["function"]), app and Place(**app), members["log_level"])
+        function, app = members.pop("function"), members.pop("app")
+        return cls(Place(**function), app and Place(**app), **members)
 
 
 class _App(Protocol):
@@ -103,7 +105,7 @@ def _answer(connection: Connection, call: Call, request: pb.ActivityRequest) -> 
     job = ActivityJob(request, "", None)
     try:
         job.definition = _definition(call.function)
-        runner = _runner(call.app)
+        runner = _runner(call.app, call.max_payload_bytes)
     except BaseException as error:  # noqa: BLE001  # the program's import is part of the activity
         job.fail(error, is_final=True)
     else:
@@ -118,7 +120,12 @@ def _definition(function: Place) -> ActivityDefinition:
 
 
 @cache
-def _runner(place: Place | None) -> ActivityRunner:
+def _runner(place: Place | None, max_payload_bytes: int) -> ActivityRunner:
     app: _App | None = None if place is None else place.find()
-    converter = Converter() if app is None else app.converter
-    return ActivityRunner(registry=Registry(), converter=converter, app=app, state=None)
+    return ActivityRunner(
+        registry=Registry(),
+        converter=Converter() if app is None else app.converter,
+        app=app,
+        state=None,
+        max_payload_bytes=max_payload_bytes,
+    )

@@ -9,6 +9,8 @@ from functools import partial
 from random import SystemRandom
 from typing import Final
 
+from attrs import define
+
 from durableflow.errors import CallError
 from durableflow.protocol.status import Status
 from durableflow.worker.backoff import Backoff
@@ -33,6 +35,7 @@ TRANSIENT: Final = frozenset(
 _BACKOFF: Final = Backoff(first_seconds=0.1, limit_seconds=5.0)
 
 Call = Callable[[], Awaitable[object]]
+Instead = Callable[[CallError], Call | None]
 
 
 class Completions:
@@ -54,59 +57,65 @@ class Completions:
         """How many calls have not been answered yet."""
         return len(self._tasks) + len(self._answers)
 
-    def send(self, call: Call, done: Callable[[], None] | None = None) -> None:
+    def send(
+        self,
+        call: Call,
+        done: Callable[[], None] | None = None,
+        *,
+        instead: Instead | None = None,
+    ) -> None:
         """Make a call now, and again until it is accepted or known to be stale.
 
         Args:
             call: Makes the message and the call.  A message belongs to its receiver, so each
                 attempt makes its own.
             done: Called when nothing more will be sent.
+            instead: Asked, when the call is refused, what to send in its place; None: nothing else.
         """
+        delivery = _Delivery(call, done, instead)
         try:
             answer = call()
         except CallError as error:
-            self._again(call, done, error)
+            self._again(delivery, error)
             return
         if isinstance(answer, asyncio.Future):
             self._answers.add(answer)
-            answer.add_done_callback(partial(self._answered, call, done))
+            answer.add_done_callback(partial(self._answered, delivery))
         else:
-            self._tasks.add(asyncio.create_task(self._deliver(call, done, answer)))
+            self._tasks.add(asyncio.create_task(self._deliver(delivery, answer)))
 
     def cancel(self) -> None:
         """Give up what has not been answered."""
         for task in self._tasks | self._answers:
             task.cancel()
 
-    def _answered(
-        self, call: Call, done: Callable[[], None] | None, answer: asyncio.Future[object]
-    ) -> None:
+    def _answered(self, delivery: _Delivery, answer: asyncio.Future[object]) -> None:
         """A future of an engine in this process is done."""
         self._answers.discard(answer)
         error = None if answer.cancelled() else answer.exception()
         if error is not None:
-            self._again(call, done, error)
+            self._again(delivery, error)
             return
-        if done is not None:
-            done()
+        if delivery.done is not None:
+            delivery.done()
         self._on_answered()
 
-    def _again(self, call: Call, done: Callable[[], None] | None, error: BaseException) -> None:
+    def _again(self, delivery: _Delivery, error: BaseException) -> None:
         """Begin with an attempt that failed already."""
         failed: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         failed.set_exception(error)
-        self._tasks.add(asyncio.create_task(self._deliver(call, done, failed)))
+        self._tasks.add(asyncio.create_task(self._deliver(delivery, failed)))
 
-    async def _deliver(
-        self, call: Call, done: Callable[[], None] | None, answer: Awaitable[object] | None
-    ) -> None:
+    async def _deliver(self, delivery: _Delivery, answer: Awaitable[object] | None) -> None:
         failures = 0
         try:
             while True:
                 try:
-                    await (answer or call())
+                    await (answer or delivery.call())
                 except CallError as error:
                     answer = None
+                    if delivery.replace(error):
+                        continue
                     if error.status not in TRANSIENT:
                         _log_refusal(error)
                         return
@@ -122,9 +131,26 @@ class Completions:
             task = asyncio.current_task()
             if task is not None:
                 self._tasks.discard(task)
-            if done is not None:
-                done()
+            if delivery.done is not None:
+                delivery.done()
             self._on_answered()
+
+
+@define(eq=False)
+class _Delivery:
+    """What is to be sent."""
+
+    call: Call
+    done: Callable[[], None] | None
+    instead: Instead | None
+
+    def replace(self, error: CallError) -> bool:
+        """Find something else to send after a refusal, once; return whether there is."""
+        call = self.instead(error) if self.instead is not None else None
+        if call is None:
+            return False
+        self.call, self.instead = call, None
+        return True
 
 
 def _log_refusal(error: CallError) -> None:

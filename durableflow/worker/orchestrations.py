@@ -24,7 +24,8 @@ from durableflow.protocol.metadata import (
     Metadata,
     encode_text,
 )
-from durableflow.worker.completions import Completions
+from durableflow.protocol.sizes import is_refused_for_size
+from durableflow.worker.completions import Call, Completions
 from durableflow.worker.orchestrator_thread import OrchestratorThread
 from durableflow.worker.turns import Completed, GivenBack, HistoryNeeded, TurnJob, TurnRunner
 
@@ -160,7 +161,16 @@ class Orchestrations:
 
     def _complete(self, outcome: Completed) -> None:
         hub = self._hub
-        self._completions.send(lambda: hub.complete_orchestrator_task(outcome.response()))
+
+        def instead(error: CallError) -> Call | None:
+            if not is_refused_for_size(error):
+                return None
+            failed = outcome.refused_for_size(error)
+            return lambda: hub.complete_orchestrator_task(failed.response())
+
+        self._completions.send(
+            lambda: hub.complete_orchestrator_task(outcome.response()), instead=instead
+        )
 
     def _park(self, outcome: GivenBack) -> None:
         if outcome.kind is None:

@@ -32,10 +32,12 @@ class ActivityProcesses:
 
     Args:
         app: The app, which the processes look for in the modules of the program.
+        max_payload_bytes: How large a result may be.
     """
 
-    def __init__(self, app: object, plugins: PluginSet) -> None:
+    def __init__(self, app: object, plugins: PluginSet, *, max_payload_bytes: int) -> None:
         self._app = app
+        self._max_payload_bytes = max_payload_bytes
         self._plugins = plugins
         self._lock = threading.Lock()
         self._free: list[_Process] = []
@@ -115,6 +117,7 @@ class ActivityProcesses:
         return Call(
             function=_place_of(function),
             app=self._app_place,
+            max_payload_bytes=self._max_payload_bytes,
             log_level=root.level if root.handlers else None,
         )
 

@@ -22,12 +22,14 @@ class KeptSession:
     """A session after a turn, with what shows that the next request continues exactly it.
 
     Attributes:
+        name: The orchestrator's.
         token: The completion token of the turn.
         tail: The newest events it was fed and where they are in the history, as a digest; None
             where the engine states positions.
     """
 
     session: Session
+    name: str
     token: str
     tail: Tail | None = None
     size_bytes: int = 0

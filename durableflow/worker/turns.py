@@ -25,14 +25,16 @@ from itertools import chain
 from time import monotonic
 from typing import Final, TypeAlias
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
-from durableflow.errors import NotRegisteredError
+from durableflow.errors import CallError, NotRegisteredError, PayloadTooLargeError
 from durableflow.plugins import PluginSet
-from durableflow.protocol.failures import from_exception, to_message
+from durableflow.protocol.actions import complete_orchestration
+from durableflow.protocol.failures import from_exception
 from durableflow.protocol.metadata import POSITION
+from durableflow.protocol.sizes import check_payload, check_turn, largest_payload, refused_for_size
 from durableflow.registry import OrchestratorDefinition, Registry
 from durableflow.replay import Callees, Diverged, Session, Turn
 from durableflow.settings import Settings
@@ -70,10 +72,15 @@ class TurnJob:
 
 @frozen(eq=False)
 class Completed:
-    """The turn was made."""
+    """The turn was made.
+
+    Attributes:
+        name: The orchestrator's.
+    """
 
     job: TurnJob
     turn: Turn
+    name: str
 
     def response(self) -> pb.OrchestratorResponse:
         """Make the message that completes the work item."""
@@ -86,6 +93,11 @@ class Completed:
         if request.HasField("orchestrationTraceContext"):
             response.orchestrationTraceContext.CopyFrom(request.orchestrationTraceContext)
         return response
+
+    def refused_for_size(self, error: CallError) -> Completed:
+        """Return how it ends instead, after the engine did not take it for its size."""
+        place, size = largest_payload(self.name, self.turn.actions)
+        return evolve(self, turn=failed_turn(refused_for_size(place, size, error)))
 
 
 @frozen(eq=False)
@@ -127,6 +139,8 @@ class TurnRunner:
         self._callees = callees
         self._converter = converter
         self._plugins = plugins
+        self._max_payload_bytes = settings.max_payload_bytes
+        self._max_message_bytes = settings.max_message_bytes
         self._fail_on_nondeterminism = settings.on_nondeterminism == "fail"
         guards = settings.determinism_guards
         self._guard = None if guards == "off" else Guard(guards)
@@ -166,7 +180,7 @@ class TurnRunner:
             found = self._resolve(started, job)
             if not isinstance(found, OrchestratorDefinition):
                 return found
-            kept = KeptSession(self._new_session(found), job.token)
+            kept = KeptSession(self._new_session(found), found.name, job.token)
         return self._turn(job, kept, past, stated=bool(position))
 
     def _turn(
@@ -186,13 +200,27 @@ class TurnRunner:
             session.close()
             logger.error("%s", turn.reason)
             return GivenBack(job, NONDETERMINISM, turn.reason)
+        turn = self._within_limits(kept.name, turn)
         if turn.finished:
             session.close()
         else:
             kept.token = job.token
             kept.tail = None if stated else Tail.of(request.newEvents, start)
             self.sessions.put(job.key, kept, monotonic())
-        return Completed(job, turn)
+        return Completed(job, turn, kept.name)
+
+    def _within_limits(self, name: str, turn: Turn) -> Turn:
+        """Return a turn, or, if it cannot be sent for its size, the one that fails instead."""
+        limit = self._max_payload_bytes
+        place = f"custom status of orchestrator '{name}'"
+        try:
+            check_turn(
+                name, turn.actions, payload_bytes=limit, message_bytes=self._max_message_bytes
+            )
+            check_payload(turn.custom_status, limit, place=place)
+        except PayloadTooLargeError as error:
+            return failed_turn(error)
+        return turn
 
     def _new_session(self, definition: OrchestratorDefinition) -> Session:
         return Session(
@@ -213,7 +241,7 @@ class TurnRunner:
             self._registry.orchestrator_versions(name),
         )
         if isinstance(answer, Fail):
-            return Completed(job, _failure(answer.reason))
+            return Completed(job, failed_turn(NotRegisteredError(answer.reason)), name)
         if isinstance(answer, Abandon):
             return self._park(job, answer.reason)
         definition = self._registry.find_orchestrator(name, answer.version)
@@ -248,10 +276,11 @@ def _execution_started(
     return next((e.executionStarted for e in events if e.HasField("executionStarted")), None)
 
 
-def _failure(reason: str) -> Turn:
-    action = pb.OrchestratorAction(id=_COMPLETION_ID)
-    complete = action.completeOrchestration
-    complete.orchestrationStatus = pb.ORCHESTRATION_STATUS_FAILED
-    failure = from_exception(NotRegisteredError(reason), non_retriable=True)
-    complete.failureDetails.CopyFrom(to_message(failure))
+def failed_turn(error: Exception) -> Turn:
+    """Make the turn that ends an orchestration by a failure that no retry can help."""
+    action = complete_orchestration(
+        _COMPLETION_ID,
+        pb.ORCHESTRATION_STATUS_FAILED,
+        failure=from_exception(error, non_retriable=True),
+    )
     return Turn(actions=[action], custom_status=None, finished=True)

@@ -95,13 +95,20 @@ class Worker:
             limits=self.limits,
             on_failure=self._fail,
         )
-        self._processes = ActivityProcesses(self.app, self.plugins)
+        max_payload_bytes = self.settings.max_payload_bytes
+        self._processes = ActivityProcesses(
+            self.app, self.plugins, max_payload_bytes=max_payload_bytes
+        )
         self._activities = Activities(
             self.hub,
             self._completions,
             loop,
             runner=ActivityRunner(
-                registry=self.registry, converter=self.converter, app=self.app, state=self.state
+                registry=self.registry,
+                converter=self.converter,
+                app=self.app,
+                state=self.state,
+                max_payload_bytes=max_payload_bytes,
             ),
             processes=self._processes,
             app_loop=self.app_loop,

@@ -215,3 +215,9 @@ def test_the_first_of_argument_environment_file_decides(tmp_path_factory, given)
 
     expected = {"argument": 1, "environment": 2, "file": 3}
     assert settings.session_cache_count == min((expected[g] for g in given), default=500)
+
+
+def test_an_engines_limit_for_payloads_holds_unless_one_is_set(load):
+    assert load().fitting(1024).max_payload_bytes == 1024
+    assert load().fitting(None).max_payload_bytes == 16 * 1024 * 1024
+    assert load(max_payload_bytes=2048).fitting(1024).max_payload_bytes == 2048

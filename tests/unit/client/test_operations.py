@@ -21,6 +21,7 @@ from durableflow.errors import (
     InstanceNotFoundError,
     OrchestrationFailedError,
     OutcomeUnknownError,
+    PayloadTooLargeError,
     UsageError,
     WaitTimeoutError,
 )
@@ -58,6 +59,22 @@ def test_schedule_returns_the_id_with_the_type_of_the_output(
 def test_nothing_is_sent_when_the_input_cannot_travel(client: Client, hub: Any) -> None:
     with pytest.raises(ConversionError, match="input of orchestrator 'x'"):
         client.schedule_new_orchestration("x", input=float("nan"))
+
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    ("send", "place"),
+    [
+        (lambda c, data: c.schedule_new_orchestration("x", input=data), "input of orchestrator"),
+        (lambda c, data: c.raise_orchestration_event("a1", "go", data=data), "data of event 'go'"),
+        (lambda c, data: c.terminate_orchestration("a1", output=data), "output of terminate"),
+    ],
+    ids=["start", "event", "terminate"],
+)
+def test_nothing_is_sent_that_is_too_large(client: Client, hub: Any, send: Any, place: str) -> None:
+    with pytest.raises(PayloadTooLargeError, match=f"The {place}.* is too large: 17,000,002 bytes"):
+        send(client, "x" * 17_000_000)
 
     assert hub.requests == []
 

@@ -56,7 +56,7 @@ class ScriptedHub:
 
     Attributes:
         streams: Every stream that was opened, the newest last.
-        failures: Statuses that the next calls fail with, by method.
+        failures: Statuses, or errors, that the next calls fail with, by method.
         histories: Chunks to stream, by instance id.
     """
 
@@ -66,7 +66,7 @@ class ScriptedHub:
         self.streams: list[ScriptedStream] = []
         self.requests: list[pb.GetWorkItemsRequest] = []
         self.metadata: Metadata = ()
-        self.failures: dict[str, list[Status]] = {}
+        self.failures: dict[str, list[Any]] = {}
         self.histories: dict[str, list[pb.HistoryEvent]] = {}
         self.streamed: list[str] = []
         self.completed: list[Any] = []
@@ -137,7 +137,12 @@ class ScriptedHub:
         self._changed.set()
         failures = self.failures.get(method)
         if failures:
-            raise CallError(failures.pop(0), f"{method} failed")
+            failure = failures.pop(0)
+            raise (
+                failure
+                if isinstance(failure, CallError)
+                else CallError(failure, f"{method} failed")
+            )
 
 
 def activity_item(

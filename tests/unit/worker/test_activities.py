@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from durableflow.errors import CallError
 from durableflow.hub.loop import await_on
 from durableflow.protocol.status import Status
 from durableflow.worker import ActivityContext
@@ -255,3 +256,44 @@ async def test_a_stream_that_comes_back_in_time_disturbs_no_activity(bench: Benc
 
     answers = await bench.answers(2)
     assert (answers[1].completionToken, answers[1].result.value) == ("second", "false")
+
+
+TOO_LARGE = "durableflow.errors.PayloadTooLargeError"
+LARGER_THAN_MAX = CallError(
+    Status.RESOURCE_EXHAUSTED, "Received message larger than max (5000 vs. 4096)"
+)
+
+
+async def test_a_result_that_is_too_large_fails_that_activity_for_good(bench: Bench) -> None:
+    def work() -> str:
+        return "x" * 2000
+
+    bench.settings["max_payload_bytes"] = 1024
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+
+    (answer,) = await bench.answers()
+
+    assert answer.failureDetails.errorType == TOO_LARGE
+    assert "result of activity 'work' is too large: 2,002 bytes" in (
+        answer.failureDetails.errorMessage
+    )
+    assert answer.failureDetails.isNonRetriable
+
+
+async def test_a_result_that_is_too_large_for_the_engine_is_sent_once(bench: Bench) -> None:
+    def work() -> str:
+        return "x" * 5000
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    bench.hub.failures["complete_activity_task"] = [LARGER_THAN_MAX]
+    await bench.push(activity_item("work"))
+
+    (answer,) = await bench.answers()
+
+    assert answer.failureDetails.errorType == TOO_LARGE
+    assert "too large for the engine: 5,002 bytes" in answer.failureDetails.errorMessage
+    assert "5000 vs. 4096" in answer.failureDetails.errorMessage
+    assert answer.completionToken == "t1"

@@ -33,7 +33,7 @@ class Bench:
         definition = registry.add_orchestrator(orchestrator, name="order")
         session = Session(definition, converter=Converter(), callees=Callees(registry))
         session.turn((), [turn_started(), started(input=input)])
-        self.cache.put((name, ""), KeptSession(session, "token"), now)
+        self.cache.put((name, ""), KeptSession(session, "order", "token"), now)
 
 
 def test_a_kept_session_is_handed_out_once() -> None:

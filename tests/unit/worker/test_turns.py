@@ -15,7 +15,7 @@ from durableflow.converter import Converter
 from durableflow.plugins import PluginSet
 from durableflow.protocol.metadata import POSITION
 from durableflow.registry import Registry
-from durableflow.replay import Callees, OrchestrationContext
+from durableflow.replay import Callees, OrchestrationContext, when_all
 from durableflow.routing import Abandon, ExactVersionRouting, Fail, Run
 from durableflow.settings import Settings
 from durableflow.worker.turns import Completed, GivenBack, HistoryNeeded, TurnJob, TurnRunner
@@ -340,3 +340,59 @@ def test_orchestrators_are_guarded_where_the_settings_say_so():
 
     assert status_of() == status_of(determinism_guards="warn") == "COMPLETED"
     assert status_of(determinism_guards="raise") == "FAILED"
+
+
+def failure_of(outcome: Any) -> pb.TaskFailureDetails:
+    """The failure that a turn ends with; it asks for nothing else."""
+    assert isinstance(outcome, Completed)
+    assert outcome.turn.finished
+    (action,) = outcome.turn.actions
+    return action.completeOrchestration.failureDetails
+
+
+def test_a_turn_with_a_payload_that_is_too_large_fails_and_closes_its_session() -> None:
+    bench = Bench(max_payload_bytes=1024)
+    closed = []
+
+    def large(ctx: OrchestrationContext) -> Any:
+        try:
+            ctx.call_activity("small", input="x")
+            yield ctx.call_activity("charge", input="x" * 2000)
+        finally:
+            closed.append(True)
+
+    bench.registry.add_orchestrator(large)
+
+    failure = failure_of(bench.run(request([turn_started(), started("large")], position="0:"), "t"))
+
+    assert failure.errorType == "durableflow.errors.PayloadTooLargeError"
+    assert "input of activity 'charge' is too large: 2,002 bytes" in failure.errorMessage
+    assert failure.isNonRetriable
+    assert closed
+
+
+def test_a_custom_status_that_is_too_large_fails_the_instance() -> None:
+    bench = Bench(max_payload_bytes=1024)
+
+    def large(ctx: OrchestrationContext) -> Any:
+        ctx.set_custom_status("x" * 2000)
+        yield ctx.call_activity("one")
+
+    bench.registry.add_orchestrator(large)
+
+    failure = failure_of(bench.run(request([turn_started(), started("large")], position="0:"), "t"))
+
+    assert "custom status of orchestrator 'large' is too large" in failure.errorMessage
+
+
+def test_a_turn_that_asks_for_too_much_at_once_fails() -> None:
+    bench = Bench(max_message_bytes=64 * 1024)
+
+    def large(ctx: OrchestrationContext) -> Any:
+        yield when_all([ctx.call_activity("one", input="x" * 1000) for _ in range(100)])
+
+    bench.registry.add_orchestrator(large)
+
+    failure = failure_of(bench.run(request([turn_started(), started("large")], position="0:"), "t"))
+
+    assert "One turn asks for 100 actions of 10" in failure.errorMessage

@@ -12,6 +12,7 @@ import pytest
 
 from durableflow import hookimpl
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.errors import CallError
 from durableflow.hub.loop import await_on
 from durableflow.hub.turns import in_turn
 from durableflow.protocol.metadata import POSITION, decode_text
@@ -461,3 +462,24 @@ async def test_an_unknown_kind_of_work_is_reported_once(
     await bench.answers()
 
     assert caplog.text.count("entityRequest") == 1
+
+
+async def test_a_turn_that_is_too_large_for_the_engine_fails_its_instance(bench: Bench) -> None:
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_activity("charge", input="x" * 5000)
+
+    bench.registry.add_orchestrator(order)
+    await bench.start()
+    bench.hub.failures["complete_orchestrator_task"] = [
+        CallError(Status.RESOURCE_EXHAUSTED, "Received message larger than max (5100 vs. 4096)")
+    ]
+    await bench.push(turn_item())
+
+    (answer,) = await bench.answers()
+
+    (action,) = answer.actions
+    assert action.completeOrchestration.orchestrationStatus == pb.ORCHESTRATION_STATUS_FAILED
+    failure = action.completeOrchestration.failureDetails
+    assert failure.errorType == "durableflow.errors.PayloadTooLargeError"
+    assert "The input of activity 'charge' is too large for the engine" in failure.errorMessage
+    assert failure.isNonRetriable

@@ -1,0 +1,120 @@
+"""Payloads that are too large: refused where they are made, or where an engine refuses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from durableflow import (
+    App,
+    Client,
+    Orchestration,
+    OrchestrationContext,
+    OrchestrationFailedError,
+    OrchestrationStatus,
+    PayloadTooLargeError,
+)
+from durableflow.engine.engine import Engine
+from durableflow.engine.server import HubServer
+from durableflow.hub.loop import HubLoop
+
+SECONDS = 20
+KILOBYTE = 1024
+
+
+def make_app(**settings: Any) -> App:
+    app = App("sizes", **settings)
+    app.add_activity(fill)
+    app.add_activity(swallow)
+    app.add_orchestrator(order)
+    return app
+
+
+def fill(size: int) -> str:
+    return "x" * size
+
+
+def swallow(text: str) -> None: ...
+
+
+def order(ctx: OrchestrationContext, step: tuple[str, int]) -> Orchestration[Any]:
+    name, size = step
+    match name:
+        case "result of an activity":
+            return len((yield ctx.call_activity(fill, input=size)))
+        case "input of an activity":
+            yield ctx.call_activity(swallow, input="x" * size)
+        case "status":
+            ctx.set_custom_status("x" * size)
+            yield ctx.create_timer(0)
+        case "result":
+            return "x" * size
+    return "done"
+
+
+STEPS = ["result of an activity", "input of an activity", "status", "result"]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with make_app(task_hub="sqlite://", max_payload_bytes=64 * KILOBYTE).running() as client:
+        yield client
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_is_too_large_fails_that_instance_and_names_the_place(client: Client, step: str):
+    with pytest.raises(OrchestrationFailedError) as caught:
+        client.run_orchestration(order, input=(step, 70 * KILOBYTE), timeout=SECONDS)
+
+    details = caught.value.details
+    assert details is not None
+    assert details.is_caused_by(PayloadTooLargeError)
+    assert "is too large: 71,682 bytes, of which 65,536 are allowed" in details.message
+    assert client.run_orchestration(order, input=(step, 60 * KILOBYTE), timeout=SECONDS)
+
+
+def test_a_client_is_told_before_anything_is_sent(client: Client):
+    with pytest.raises(PayloadTooLargeError, match="The input of orchestrator 'order'"):
+        client.schedule_new_orchestration(
+            order, input=("x" * 70 * KILOBYTE, 0), instance_id="unsent"
+        )
+
+    assert client.get_orchestration_state("unsent") is None
+
+
+@pytest.fixture(scope="module")
+def tight_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An engine over gRPC that takes much less than the app would send."""
+    with ExitStack() as undo:
+        loop = HubLoop.acquire()
+        undo.callback(loop.release)
+        engine = Engine(tmp_path_factory.mktemp("hub") / "hub.db")
+        loop.run(engine.open(), SECONDS)
+        undo.callback(lambda: loop.run(engine.close(), SECONDS))
+        server = HubServer(engine, max_message_bytes=128 * KILOBYTE)
+        port = loop.run(server.start(), SECONDS)
+        undo.callback(lambda: loop.run(server.stop(0), SECONDS))
+        yield f"grpc://127.0.0.1:{port}"
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("step", STEPS)
+def test_what_an_engine_does_not_take_is_not_sent_for_ever(tight_engine: str, step: str):
+    with make_app(task_hub=tight_engine).running() as client:
+        instance_id = client.schedule_new_orchestration(order, input=(step, 200 * KILOBYTE))
+        state = client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+
+    assert state.runtime_status is OrchestrationStatus.FAILED
+    assert state.failure_details is not None
+    assert state.failure_details.is_caused_by(PayloadTooLargeError)
+    assert "larger than max" in state.failure_details.message
+
+
+def test_the_scheduler_takes_less_unless_it_is_told_otherwise():
+    address = "Endpoint=http://localhost:1;Authentication=None;TaskHub=default"
+
+    with make_app(task_hub=address).client() as client, pytest.raises(PayloadTooLargeError):
+        client.schedule_new_orchestration(order, input=("x" * 2_000_000, 0))
