@@ -354,11 +354,7 @@ def test_an_argument_of_another_type_is_refused_at_the_call(
     ]
 
 
-def test_what_no_message_can_carry_fails_the_orchestration_and_spares_the_rest(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-):
-    caplog.set_level(logging.CRITICAL)  # such a name cannot travel in a report of logs either
-
+def test_what_no_message_can_carry_fails_the_orchestration_and_spares_the_rest(bench: Bench):
     def order(ctx: OrchestrationContext) -> Any:
         ctx.call_activity(ping)
         yield ctx.call_activity(ping, tags={"place": "caf\udce9"})
