@@ -18,16 +18,18 @@ _INDENT: Final = 2
 _LABEL_WIDTH: Final = 15
 
 
-def banner(plan: Plan, hub: TaskHub) -> str:
+def banner(plan: Plan, hub: TaskHub, health_address: str | None) -> str:
     """Compose the lines.
 
     Args:
         hub: Open.
+        health_address: Where probes are answered; None if nowhere.
     """
     engine = hub.engine_place if isinstance(hub, FileTaskHub) else None
     rows = [
         ("task hub", [f"{hub.description}  ({plan.settings.origins['task_hub']})"]),
         ("engine", [engine or f"elsewhere, at {hub.description}"]),
+        *([("health", [f"{health_address}/livez, /readyz"])] if health_address else []),
         ("orchestrators", _names(plan.registry.orchestrators())),
         ("activities", _names(plan.registry.activities())),
         ("settings", list(_settings(plan.settings))),

@@ -64,6 +64,11 @@ class Run:
         """Why the worker ended by itself; None if it did not."""
         return self._worker.failure if self._worker else None
 
+    @property
+    def health_address(self) -> str | None:
+        """Where the worker answers probes; None if nowhere."""
+        return self._worker.health_address if self._worker else None
+
     def start(self, on_failure: Callable[[], None] | None = None) -> None:
         """Start the worker; block until it has started.
 

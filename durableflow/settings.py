@@ -68,14 +68,18 @@ class _Choice:
 @attrs.frozen
 class _Whole:
     least: int
+    most: int | None = None
 
     @property
     def expected(self) -> str:
+        if self.most is not None:
+            return f"a whole number from {self.least} to {self.most}"
         return f"a whole number of at least {self.least}"
 
     def read(self, value: Any) -> int | None:
-        fits = isinstance(value, int) and not isinstance(value, bool) and value >= self.least
-        return value if fits else None
+        if not isinstance(value, int) or isinstance(value, bool) or value < self.least:
+            return None
+        return value if self.most is None or value <= self.most else None
 
     def parse(self, text: str) -> int | None:
         try:
@@ -129,6 +133,9 @@ class Settings:
         drain_timeout_seconds: How long a stopping worker waits for running activities.
         session_cache_count: How many suspended orchestrations a worker keeps in memory.
         session_cache_bytes: How large their histories may be together.
+        health_port: Where to answer liveness and readiness probes over HTTP; None: nowhere, 0: at
+            any free port.
+        health_host: The address of this machine to answer them at.
         synchronous: ``full`` survives a loss of power; ``normal`` may then lose the last moments.
         max_payload_bytes: The largest input, result, event or other payload that is sent; 1 MiB
             for the Durable Task Scheduler unless set.
@@ -152,6 +159,8 @@ class Settings:
     drain_timeout_seconds: float = 30.0
     session_cache_count: int = 500
     session_cache_bytes: int = 64 * 1024 * 1024
+    health_port: int | None = None
+    health_host: str = "127.0.0.1"
     synchronous: Synchronous = "full"
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     max_message_bytes: int = 64 * 1024 * 1024
@@ -180,6 +189,8 @@ class SettingArguments(TypedDict, total=False):
     drain_timeout_seconds: float | timedelta | None
     session_cache_count: int | None
     session_cache_bytes: int | None
+    health_port: int | None
+    health_host: str | None
     synchronous: Synchronous | None
     max_payload_bytes: int | None
     max_message_bytes: int | None
@@ -197,6 +208,8 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "drain_timeout_seconds": _Seconds(),
     "session_cache_count": _Whole(0),
     "session_cache_bytes": _Whole(0),
+    "health_port": _Whole(0, 65535),
+    "health_host": _Text('an address of this machine, such as "0.0.0.0"'),
     "synchronous": _Choice(("full", "normal")),
     "max_payload_bytes": _Whole(1024),
     "max_message_bytes": _Whole(64 * 1024),

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 # GetWorkItems: this worker keeps sessions, so past events may be left out for it.
 SESSIONS = "durableflow-sessions"
 
-# Abandon: why the worker gave an item back (kind: nondeterminism, no-version, payload).
+# Abandon: why the worker gave an item back (kind: nondeterminism, no-version, long-turn).
 ABANDON_KIND = "durableflow-abandon-kind"
 ABANDON_REASON = "durableflow-abandon-reason"
 

@@ -31,6 +31,8 @@ from durableflow.worker.turns import Completed, GivenBack, HistoryNeeded, TurnJo
 
 logger = logging.getLogger(__name__)
 
+LONG_TURN: Final = "long-turn"
+
 _REASON_CHARACTERS: Final = 2000
 
 
@@ -180,10 +182,8 @@ class Orchestrations:
                 outcome.reason,
             )
             self._give_back(outcome.job, ())
-            return
-        reason = encode_text(outcome.reason[:_REASON_CHARACTERS])
-        metadata = ((ABANDON_KIND, outcome.kind), (ABANDON_REASON, reason))
-        self._give_back(outcome.job, metadata)
+        else:
+            self._give_back(outcome.job, _parking(outcome.kind, outcome.reason))
 
     def _give_back(self, job: TurnJob, metadata: Metadata) -> None:
         hub, token = self._hub, job.token
@@ -229,7 +229,7 @@ class Orchestrations:
         elif busy >= self._limits.slow_seconds and thread.current is not self._reported:
             self._reported = thread.current
             logger.warning(
-                "A turn of %s takes %.1f s. Orchestrators share one thread; move what blocks into "
+                "%s: a turn takes %.1f s. Orchestrators share one thread; move what blocks into "
                 "an activity. It is here:\n%s",
                 _described(thread.current),
                 busy,
@@ -242,26 +242,30 @@ class Orchestrations:
         stuck = thread.current
         instance_id = stuck.request.instanceId if stuck is not None else ""
         self._lost[instance_id] += 1
-        logger.error(
-            "A turn of %s has not ended for %.0f s and loses its thread. %d threads are lost, %d of "
-            "them to this instance. It is here:\n%s",
-            _described(stuck),
-            thread.busy_seconds(),
-            self._lost.total(),
-            self._lost[instance_id],
-            thread.stack(),
+        reason = (
+            f"A turn has not ended for {thread.busy_seconds():.3g} s and has lost its thread. "
+            f"This worker has lost {self._lost.total()}, {self._lost[instance_id]} of them to this "
+            "instance. Move what blocks into an activity. The turn is here:\n"
         )
+        stack = thread.stack()
+        logger.error("%s: %s%s", _described(stuck), reason, stack)
         thread.forfeit()
         self._thread = self._new_thread()
         self._thread.start()
         if stuck in self._jobs:
             self._jobs.remove(stuck)
-            self._give_back(stuck, ())
+            shown = stack[-(_REASON_CHARACTERS - len(reason)) :]
+            self._give_back(stuck, _parking(LONG_TURN, reason + shown))
         for job in self._jobs:
             self._thread.submit(job)
         if self._lost.total() == self._limits.most_lost_threads:
             self._on_failure(f"{self._limits.most_lost_threads} orchestrator threads hang")
 
 
+def _parking(kind: str, reason: str) -> Metadata:
+    """Make the metadata by which an instance is set aside, with a reason for people."""
+    return ((ABANDON_KIND, kind), (ABANDON_REASON, encode_text(reason[:_REASON_CHARACTERS])))
+
+
 def _described(job: TurnJob | None) -> str:
-    return f"instance '{job.request.instanceId}'" if job is not None else "an evicted session"
+    return f"Instance '{job.request.instanceId}'" if job is not None else "An evicted session"

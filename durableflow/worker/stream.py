@@ -75,6 +75,7 @@ class WorkItemLoop:
         self._backoff = backoff
         self._jitter = SystemRandom().random
         self._ready = asyncio.Event()
+        self._problem: str | None = f"not connected to {hub.description} yet"
         self._stopped = asyncio.Event()
         self._failures = 0
         self._stream: WorkItemStream | None = None
@@ -83,9 +84,9 @@ class WorkItemLoop:
         self._last_heard = 0.0
 
     @property
-    def is_ready(self) -> bool:
-        """Whether a stream is open right now."""
-        return self._ready.is_set()
+    def problem(self) -> str | None:
+        """Why no stream is open; None while one is."""
+        return self._problem
 
     async def wait_ready(self) -> None:
         """Return as soon as a stream is open."""
@@ -112,6 +113,7 @@ class WorkItemLoop:
     async def _run(self) -> None:
         while not self._stopped.is_set():
             reason = await self._connect_and_serve()
+            self._problem = f"no work items from {self._hub.description}: {reason}"
             if self._stopped.is_set():
                 return
             self._failures += 1
@@ -147,6 +149,7 @@ class WorkItemLoop:
     async def _serve(self) -> None:
         stream = self._hub.get_work_items(self._request(), metadata=self._metadata)
         self._stream = stream
+        self._problem = None
         self._ready.set()
         self._on_opened()
         try:

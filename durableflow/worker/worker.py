@@ -21,6 +21,7 @@ from durableflow.settings import Settings
 from durableflow.worker.activities import LEASE_SECONDS, Activities
 from durableflow.worker.activity_runner import ActivityRunner
 from durableflow.worker.completions import Completions
+from durableflow.worker.health import HealthServer
 from durableflow.worker.orchestrations import Orchestrations, TurnLimits
 from durableflow.worker.processes import ActivityProcesses
 from durableflow.worker.stream import WorkItemLoop
@@ -79,6 +80,7 @@ class Worker:
     _processes: ActivityProcesses = field(init=False)
     _activities: Activities = field(init=False)
     _stream: WorkItemLoop = field(init=False)
+    _health: HealthServer | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         loop = self.hub_loop.loop
@@ -125,11 +127,24 @@ class Worker:
             on_lost=self._lose_stream,
             on_unusable=self._fail,
         )
+        if self.settings.health_port is not None:
+            self._health = HealthServer(
+                {"/livez": lambda: self.failure, "/readyz": lambda: self.unready_reason},
+                host=self.settings.health_host,
+                port=self.settings.health_port,
+            )
 
     @property
-    def is_ready(self) -> bool:
-        """Whether work items can come right now."""
-        return self._stream.is_ready and not self._draining and self.failure is None
+    def unready_reason(self) -> str | None:
+        """Why no work items can come right now; None if they can."""
+        if self.failure is not None:
+            return f"given up: {self.failure}"
+        return "stopping" if self._draining else self._stream.problem
+
+    @property
+    def health_address(self) -> str | None:
+        """Where probes are answered; None if nowhere."""
+        return None if self._health is None else self._health.address
 
     async def wait_ready(self) -> None:
         """Return as soon as work items can come."""
@@ -145,8 +160,11 @@ class Worker:
 
         Raises:
             RegistrationError: an activity cannot run where it is to run.
+            SettingsError: probes cannot be served where they are to be.
         """
         self._processes.check(self.registry)
+        if self._health is not None:
+            await self._health.start()
         self._orchestrations.start()
         self._stream.start()
         try:
@@ -187,6 +205,8 @@ class Worker:
         self._completions.cancel()
         self._activities.close()
         await self._orchestrations.close(_CANCEL_SECONDS)
+        if self._health is not None:
+            self._health.stop()
         self._stopped.set()
 
     def _check_settled(self) -> None:

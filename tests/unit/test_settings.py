@@ -221,3 +221,10 @@ def test_an_engines_limit_for_payloads_holds_unless_one_is_set(load):
     assert load().fitting(1024).max_payload_bytes == 1024
     assert load().fitting(None).max_payload_bytes == 16 * 1024 * 1024
     assert load(max_payload_bytes=2048).fitting(1024).max_payload_bytes == 2048
+
+
+def test_a_port_is_one_that_there_is(load):
+    assert load().health_port is None
+    assert load(health_port=0).health_port == 0
+    with pytest.raises(SettingsError, match="health_port must be a whole number from 0 to 65535"):
+        load(health_port=65536)

@@ -70,6 +70,28 @@ class Bench:
 
         await await_on(self.hub_loop, fail())
 
+    async def lose_stream(self) -> None:
+        """End the stream, and let the hub answer nobody until it is restored."""
+
+        async def lose() -> None:
+            self.hub.failures["hello"] = [Status.UNAVAILABLE] * 1000
+            self.hub.streams[-1].fail(Status.UNAVAILABLE)
+
+        await await_on(self.hub_loop, lose())
+
+    async def restore_stream(self) -> None:
+        async def restore() -> None:
+            count = len(self.hub.streams)
+            self.hub.failures.clear()
+            await self.hub.until(lambda: len(self.hub.streams) > count)
+
+        await await_on(self.hub_loop, restore())
+
+    async def wait_failed(self) -> str:
+        assert self.worker is not None
+        async with asyncio.timeout(SECONDS):
+            return await await_on(self.hub_loop, self.worker.wait_failed())
+
     async def until(self, condition: Callable[[], object]) -> None:
         await await_on(self.hub_loop, self.hub.until(condition))
 

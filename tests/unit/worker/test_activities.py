@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from durableflow.errors import CallError
-from durableflow.hub.loop import await_on
 from durableflow.protocol.status import Status
 from durableflow.worker import ActivityContext
 from tests.unit.worker.bench import SECONDS, Bench, Gate
@@ -179,16 +178,6 @@ async def test_an_activity_learns_that_the_time_for_draining_is_up(bench: Bench)
     assert not bench.hub.completed
 
 
-async def lose_stream(bench: Bench) -> None:
-    """End the stream, and let the hub answer nobody until it is told to."""
-    bench.hub.failures["hello"] = [Status.UNAVAILABLE] * 1000
-
-    async def fail() -> None:
-        bench.hub.streams[-1].fail(Status.UNAVAILABLE)
-
-    await await_on(bench.hub_loop, fail())
-
-
 async def test_an_activity_that_heeds_a_lost_lease_runs_again(bench: Bench) -> None:
     gate = Gate()
 
@@ -205,11 +194,9 @@ async def test_an_activity_that_heeds_a_lost_lease_runs_again(bench: Bench) -> N
     await bench.push(activity_item("work", token="first"))
     await gate.wait_entered()
 
-    await lose_stream(bench)
+    await bench.lose_stream()
     assert await bench.abandons() == [("first", {})]
-    count = len(bench.hub.streams)
-    bench.hub.failures.clear()
-    await bench.until(lambda: len(bench.hub.streams) > count)
+    await bench.restore_stream()
     await bench.push(activity_item("work", token="second"))
 
     (answer,) = await bench.answers()
@@ -229,7 +216,7 @@ async def test_what_an_activity_returns_in_spite_of_a_lost_lease_counts(bench: B
     await bench.push(activity_item("work"))
     await gate.wait_entered()
 
-    await lose_stream(bench)
+    await bench.lose_stream()
 
     (answer,) = await bench.answers()
     assert answer.result.value == "true"

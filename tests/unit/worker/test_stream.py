@@ -113,18 +113,18 @@ async def test_an_engine_that_does_not_answer_is_asked_again(bench: Bench) -> No
 
 async def test_readiness_follows_the_stream() -> None:
     bench = Bench(first_seconds=3600)
-    assert not bench.loop.is_ready
+    assert bench.loop.problem
 
     bench.loop.start()
     await bench.loop.wait_ready()
-    assert bench.loop.is_ready
+    assert bench.loop.problem is None
     bench.hub.streams[0].push(activity_item("one"))
     await bench.next_name()
     bench.hub.streams[0].fail(Status.UNAVAILABLE)
     async with asyncio.timeout(20):
         await bench.lost_one.wait()
 
-    assert not bench.loop.is_ready
+    assert bench.loop.problem
     await bench.loop.stop()
 
 
@@ -135,7 +135,7 @@ async def test_stopping_ends_the_stream_for_good(bench: Bench) -> None:
     await bench.loop.stop()
 
     assert bench.hub.streams[0].cancelled
-    assert not bench.loop.is_ready
+    assert bench.loop.problem
     assert len(bench.hub.streams) == 1
     assert bench.lost == 1
 
@@ -189,7 +189,7 @@ async def test_an_engine_that_never_pings_may_be_silent() -> None:
     asyncio.get_running_loop().call_later(0.02, due.set)
     await due.wait()
 
-    assert bench.loop.is_ready
+    assert bench.loop.problem is None
     assert len(bench.hub.streams) == 1
     await bench.loop.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,8 +13,7 @@ import pytest
 
 from durableflow import hookimpl
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import CallError
-from durableflow.hub.loop import await_on
+from durableflow.errors import CallError, SettingsError
 from durableflow.hub.turns import in_turn
 from durableflow.protocol.metadata import POSITION, decode_text
 from durableflow.protocol.status import Status
@@ -23,6 +23,7 @@ from durableflow.worker.orchestrations import TurnLimits
 from tests.unit.replay.histories import completed, scheduled, started, turn_completed, turn_started
 from tests.unit.worker.bench import SECONDS, Bench, Gate
 from tests.unit.worker.hub import activity_item
+from tests.unit.worker.probing import get
 
 
 @pytest.fixture
@@ -270,7 +271,7 @@ async def test_a_slow_turn_is_reported_with_its_stack(
     gate.opened.set()
     await bench.answers()
 
-    assert "A turn of instance 'a1' takes" in caplog.text
+    assert "Instance 'a1': a turn takes" in caplog.text
     assert "gate.block()" in caplog.text
 
 
@@ -297,9 +298,12 @@ async def test_a_turn_that_hangs_loses_its_thread_and_others_go_on(
     )
 
     assert [answer.completionToken for answer in await bench.answers()] == ["t2"]
-    assert await bench.abandons() == [("t1", {})]
-    assert "instance 'stuck'" in caplog.text
-    assert "gate.block()" in caplog.text
+    ((token, metadata),) = await bench.abandons()
+    reason = decode_text(metadata["durableflow-abandon-reason"])
+    assert (token, metadata["durableflow-abandon-kind"]) == ("t1", "long-turn")
+    assert "has lost 1, 1 of them to this instance" in reason
+    assert "gate.block()" in reason
+    assert "Instance 'stuck': A turn has not ended" in caplog.text
     gate.opened.set()
 
 
@@ -317,11 +321,83 @@ async def test_a_worker_gives_up_after_three_lost_threads(bench: Bench) -> None:
 
     await bench.push(*(turn_item("hang", instance_id=f"i{n}", token=f"t{n}") for n in range(3)))
 
-    async with asyncio.timeout(SECONDS):
-        reason = await await_on(bench.hub_loop, bench.worker.wait_failed())
+    reason = await bench.wait_failed()
     assert "3 orchestrator threads" in reason
-    assert not bench.worker.is_ready
+    assert bench.worker.unready_reason == f"given up: {reason}"
     opened.set()
+
+
+async def probe(bench: Bench, path: str) -> tuple[int, dict[str, Any]]:
+    assert bench.worker is not None
+    return await asyncio.to_thread(get, f"{bench.worker.health_address}{path}")
+
+
+async def test_readiness_follows_the_stream_and_liveness_does_not(bench: Bench) -> None:
+    bench.settings["health_port"] = 0
+    await bench.start()
+    assert await probe(bench, "/readyz") == (200, {"status": "ok"})
+
+    await bench.lose_stream()
+
+    async with asyncio.timeout(SECONDS):
+        while (answer := await probe(bench, "/readyz"))[0] == 200:
+            pass
+    assert answer[0] == 503
+    assert "no work items from scripted://hub: UNAVAILABLE" in answer[1]["reason"]
+    assert await probe(bench, "/livez") == (200, {"status": "ok"})
+    await bench.restore_stream()
+    assert await probe(bench, "/readyz") == (200, {"status": "ok"})
+
+
+async def test_a_worker_that_drains_lives_and_is_not_ready(bench: Bench) -> None:
+    gate = Gate()
+
+    def work() -> None:
+        gate.block()
+
+    bench.settings["health_port"] = 0
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+    await gate.wait_entered()
+
+    draining = asyncio.create_task(bench.drain())
+    await bench.until(lambda: bench.hub.streams[-1].cancelled)
+    assert await probe(bench, "/readyz") == (503, {"status": "failed", "reason": "stopping"})
+    assert (await probe(bench, "/livez"))[0] == 200
+    gate.opened.set()
+    await draining
+
+    with pytest.raises(OSError, match="refused"):
+        await probe(bench, "/livez")
+
+
+async def test_a_worker_that_gave_up_neither_lives_nor_is_ready(bench: Bench) -> None:
+    opened = threading.Event()
+    bench.limits = TurnLimits(slow_seconds=0.01, forfeit_seconds=0.03, most_lost_threads=1)
+    bench.settings["health_port"] = 0
+
+    def hang(ctx: OrchestrationContext) -> Any:
+        opened.wait(SECONDS)
+        yield ctx.call_activity("one")
+
+    bench.registry.add_orchestrator(hang)
+    await bench.start()
+    await bench.push(turn_item("hang"))
+    await bench.wait_failed()
+
+    reason = "1 orchestrator threads hang"
+    assert await probe(bench, "/livez") == (503, {"status": "failed", "reason": reason})
+    assert (await probe(bench, "/readyz"))[1]["reason"] == f"given up: {reason}"
+    opened.set()
+
+
+async def test_a_port_that_is_taken_is_refused_at_the_start(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bench.settings["health_port"] = taken.getsockname()[1]
+
+        with pytest.raises(SettingsError, match="Choose another health_port"):
+            await bench.start()
 
 
 async def test_draining_waits_for_what_runs(bench: Bench) -> None:
