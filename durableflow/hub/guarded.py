@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -17,6 +18,7 @@ from durableflow.hub.profiles import (
     DURABLETASK_GO,
     SCHEDULER,
     EngineProfile,
+    Feature,
     FeatureMissingError,
     feature_of,
     features_used,
@@ -25,7 +27,12 @@ from durableflow.hub.remote import HubLostError, RemoteTaskHub
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.status import Status
 
+logger = logging.getLogger(__name__)
+
 Reply = TypeVar("Reply", bound=Message)
+
+# How far apart streams are ended to give work items back, at least.
+BREAK_SECONDS: Final = 1.0
 
 
 class GuardedTaskHub(ForwardingHub):
@@ -33,6 +40,11 @@ class GuardedTaskHub(ForwardingHub):
 
     What an engine answers with UNIMPLEMENTED it is not asked again.  A turn that makes use of
     something missing fails its instance: the engine would have dropped it in silence.
+
+    A work item is given back to an engine that takes none by ending the stream that brought it:
+    the engine then takes back all that it waits for, and hands it out again, this one after a
+    while.  Left without an answer, one item holds up others; durabletask-go would give out nothing
+    more.
 
     Args:
         profile: The kind of engine; None finds out with the first call, and again each time that a
@@ -45,6 +57,9 @@ class GuardedTaskHub(ForwardingHub):
         self._profile = profile
         self._unimplemented: set[str] = set()
         self._asking: asyncio.Task[EngineProfile] | None = None
+        self._stream: WorkItemStream | None = None
+        self._breaking: asyncio.TimerHandle | None = None
+        self._broken_at = -BREAK_SECONDS
 
     @property
     def description(self) -> str:
@@ -57,6 +72,8 @@ class GuardedTaskHub(ForwardingHub):
 
     async def close(self) -> None:
         """See ``TaskHub``."""
+        if self._breaking is not None:
+            self._breaking.cancel()
         await self._hub.close()
 
     async def forward(
@@ -77,6 +94,9 @@ class GuardedTaskHub(ForwardingHub):
         if method == "hello":
             self._forget()
         profile = self._profile or await self._identify(timeout)
+        if feature_of(method) is Feature.ABANDON and not profile.supports(Feature.ABANDON):
+            self._give_all_back()
+            return reply()
         request = self._admitted(method, request, profile)
         try:
             return await self._hub.forward(
@@ -116,7 +136,21 @@ class GuardedTaskHub(ForwardingHub):
         """See ``TaskHub``.  A worker has said hello before, and so knows the engine."""
         if self._profile is SCHEDULER:
             _list_names_once(request.workItemFilters)
-        return self._hub.get_work_items(request, metadata=metadata)
+        self._stream = self._hub.get_work_items(request, metadata=metadata)
+        return self._stream
+
+    def _give_all_back(self) -> None:
+        if self._breaking is None:
+            loop = asyncio.get_running_loop()
+            due = max(loop.time(), self._broken_at + BREAK_SECONDS)
+            self._breaking = loop.call_at(due, self._break)
+
+    def _break(self) -> None:
+        self._breaking = None
+        self._broken_at = asyncio.get_running_loop().time()
+        if self._stream is not None:
+            logger.info("The stream from %s is ended to give work items back.", self.description)
+            self._stream.cancel()
 
     def _forget(self) -> None:
         """What answers at this address next may be another engine."""

@@ -30,11 +30,15 @@ class Feature(Enum):
     HISTORY_STREAMING = "history streaming"
     PING = "health pings"
     ABANDON = "giving work items back"
+    SEND_EVENT = "events from one instance to another"
+    WORK_BEFORE_NEW = "work started in the turn that continues as new"
 
 
 YES: Final = "yes"
 NO: Final = "no"
 DROPPED: Final = "dropped"
+LATER: Final = "not yet"
+UNKNOWN: Final = "not known"
 
 OWN: Final = "durableflow-"
 """What the names of our own tags begin with."""
@@ -52,6 +56,8 @@ _HINTS: Final[Mapping[Feature, str]] = {
         "as in grpc://localhost:4001?versions=in-name, for all workers and clients alike."
     ),
     Feature.TAGS: "Leave them out, or put what they say into the input.",
+    Feature.SEND_EVENT: "Let an activity raise the event, by a client.",
+    Feature.WORK_BEFORE_NEW: "Await what was started, then call continue_as_new.",
     Feature.ABANDON: "The engine hands the work item out again when its lock has run out.",
 }
 
@@ -102,8 +108,6 @@ class EngineProfile:
         return FeatureMissingError(feature.value, self.title, hint)
 
 
-LATER: Final = "not yet"
-
 EMBEDDED: Final = EngineProfile(
     "durableflow",
     "the embedded engine",
@@ -138,6 +142,7 @@ DURABLETASK_GO: Final = EngineProfile(
         **dict.fromkeys(Feature, NO),
         Feature.VERSIONS: DROPPED,
         Feature.TAGS: DROPPED,
+        Feature.WORK_BEFORE_NEW: DROPPED,
     },
     statuses={
         "no such instance exists": Status.NOT_FOUND,
@@ -158,6 +163,8 @@ DAPR: Final = EngineProfile(
         Feature.VERSIONS: "own mechanism",
         Feature.TAGS: DROPPED,
         Feature.HISTORY_STREAMING: "own mechanism",
+        Feature.SEND_EVENT: UNKNOWN,
+        Feature.WORK_BEFORE_NEW: UNKNOWN,
     },
 )
 """For the table only: its dialect of the protocol is not ours."""
@@ -206,10 +213,10 @@ def features_used(method: str, request: Message) -> Iterator[Feature]:
             yield Feature.PURGE_MANY
     elif isinstance(request, pb.OrchestratorResponse):
         for action in request.actions:
-            yield from _features_of_action(action)
+            yield from _features_of_action(action, is_alone=len(request.actions) == 1)
 
 
-def _features_of_action(action: pb.OrchestratorAction) -> Iterator[Feature]:
+def _features_of_action(action: pb.OrchestratorAction, *, is_alone: bool) -> Iterator[Feature]:
     match action.WhichOneof("orchestratorActionType"):
         case "scheduleTask":
             if _has_tags(action.scheduleTask.tags):
@@ -220,10 +227,21 @@ def _features_of_action(action: pb.OrchestratorAction) -> Iterator[Feature]:
             if _has_tags(action.createSubOrchestration.tags):
                 yield Feature.TAGS
         case "completeOrchestration":
-            if action.completeOrchestration.newVersion.value:
-                yield Feature.VERSIONS
+            yield from _features_of_end(action.completeOrchestration, is_alone=is_alone)
+        case "sendEvent":
+            yield Feature.SEND_EVENT
         case "sendEntityMessage":
             yield Feature.ENTITIES
+
+
+def _features_of_end(
+    complete: pb.CompleteOrchestrationAction, *, is_alone: bool
+) -> Iterator[Feature]:
+    if complete.newVersion.value:
+        yield Feature.VERSIONS
+    is_new = complete.orchestrationStatus == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW
+    if is_new and not is_alone:
+        yield Feature.WORK_BEFORE_NEW
 
 
 def _has_tags(tags: Mapping[str, str]) -> bool:

@@ -130,6 +130,52 @@ def echo(ctx: OrchestrationContext, value: Any = "nothing") -> Any:
     yield
 
 
+@app.orchestrator
+async def family(ctx: OrchestrationContext, sizes: list[int]) -> list[int]:
+    children = [ctx.call_sub_orchestrator(fan_out, input=list(range(size))) for size in sizes]
+    return await when_all(children)
+
+
+@app.orchestrator
+def forgiving(ctx: OrchestrationContext) -> Any:
+    try:
+        yield ctx.call_sub_orchestrator(do_not_catch)
+    except TaskFailedError as error:
+        return error.details.message
+
+
+@app.orchestrator
+def persistent(ctx: OrchestrationContext) -> Any:
+    policy = RetryPolicy(first_retry_interval=0.05, max_number_of_attempts=5)
+    return (yield ctx.call_sub_orchestrator(unreliable, retry_policy=policy))
+
+
+@app.orchestrator
+def unreliable(ctx: OrchestrationContext) -> Any:
+    return (yield ctx.call_activity(fail_twice))
+
+
+@app.orchestrator
+def count_down(ctx: OrchestrationContext, left: int) -> Any:
+    step = yield ctx.wait_for_external_event("step")
+    yield ctx.call_activity(greet, input=str(step))
+    if left == 1:
+        return step
+    ctx.continue_as_new(left - 1)
+
+
+@app.orchestrator
+def bounded(ctx: OrchestrationContext, most: int) -> Any:
+    return (yield ctx.map(greet, [str(n) for n in range(most)], limit=3))
+
+
+@app.orchestrator
+def tell(ctx: OrchestrationContext, target: str) -> Any:
+    ctx.send_event(target, "part", data={"from": ctx.name})
+    return "told"
+    yield
+
+
 ENGINES = ["ours", "durabletask in memory", "durabletask-go"]
 
 
@@ -210,6 +256,52 @@ def test_an_activity_is_tried_again(client: Client) -> None:
     attempts = count(1)
 
     assert client.run_orchestration(persist, timeout=DEADLINE_SECONDS) == 3
+
+
+def test_children_run_side_by_side(client: Client) -> None:
+    sums = client.run_orchestration(family, input=[1, 2, 3], timeout=DEADLINE_SECONDS)
+
+    assert sums == [0, 10, 30]
+
+
+def test_the_failure_of_a_child_can_be_caught(client: Client) -> None:
+    message = client.run_orchestration(forgiving, timeout=DEADLINE_SECONDS)
+
+    assert "out of paper" in message
+
+
+def test_a_child_is_tried_again(client: Client, engine: Served) -> None:
+    engine.needs("children that are tried again")
+    global attempts
+    attempts = count(1)
+
+    assert client.run_orchestration(persistent, timeout=DEADLINE_SECONDS) == 3
+
+
+def test_events_outlive_continue_as_new(client: Client) -> None:
+    instance = client.schedule_new_orchestration(count_down, input=10)
+    for step in range(10):
+        client.raise_orchestration_event(instance, "step", data=step)
+
+    state = client.wait_for_orchestration_completion(instance, timeout=DEADLINE_SECONDS)
+
+    assert state.get_output() == 9
+
+
+def test_a_bounded_fan_out_keeps_its_order(client: Client) -> None:
+    greetings = client.run_orchestration(bounded, input=10, timeout=DEADLINE_SECONDS)
+
+    assert greetings == [f"Hello {n}!" for n in range(10)]
+
+
+def test_an_orchestrator_sends_an_event_to_another(client: Client, engine: Served) -> None:
+    engine.needs("events between instances")
+    target = client.schedule_new_orchestration(collect, input=1)
+
+    client.run_orchestration(tell, input=target, timeout=DEADLINE_SECONDS)
+
+    state = client.wait_for_orchestration_completion(target, timeout=DEADLINE_SECONDS)
+    assert state.get_output() == [{"from": "tell"}]
 
 
 def test_a_suspended_instance_goes_on_when_it_is_resumed(client: Client) -> None:

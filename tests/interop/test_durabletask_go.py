@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from durableflow import (
     UnsupportedByEngineError,
 )
 from tests.interop.conftest import Engines
+from tests.interop.engines import go_sidecar
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
 
@@ -54,6 +56,20 @@ def tagging(ctx: OrchestrationContext) -> Any:
 @app.orchestrator
 def parent(ctx: OrchestrationContext) -> Any:
     return (yield ctx.call_sub_orchestrator(order_v2))
+
+
+@app.orchestrator
+def telling(ctx: OrchestrationContext) -> Any:
+    ctx.send_event("somebody", "news")
+    yield ctx.create_timer(60)
+
+
+@app.orchestrator
+def hurrying(ctx: OrchestrationContext) -> Any:
+    ctx.call_activity(weigh)
+    ctx.continue_as_new(None)
+    return None
+    yield
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +122,13 @@ def test_versions_travel_in_names_where_the_address_says_so(address: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("orchestrator", "feature"), [(tagging, "tags"), (parent, "versions of instances")]
+    ("orchestrator", "feature"),
+    [
+        (tagging, "tags"),
+        (parent, "versions of instances"),
+        (telling, "events from one instance to another"),
+        (hurrying, "work started in the turn that continues as new"),
+    ],
 )
 def test_an_orchestrator_that_the_sidecar_cannot_serve_fails_with_the_reason(
     address: str, orchestrator: Any, feature: str
@@ -116,3 +138,10 @@ def test_an_orchestrator_that_the_sidecar_cannot_serve_fails_with_the_reason(
         pytest.raises(OrchestrationFailedError, match=f"does not support {feature}"),
     ):
         client.run_orchestration(orchestrator, timeout=DEADLINE_SECONDS)
+
+
+def test_an_instance_that_nobody_runs_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    with go_sidecar(tmp_path) as engine, app.running(task_hub=engine.address) as client:
+        client.schedule_new_orchestration("nobody runs this")
+
+        assert client.run_orchestration(plain, timeout=DEADLINE_SECONDS) == ""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import Any
 
+from durableflow._proto import task_hub_pb2 as pb
 from durableflow.hub.core import grpc
 from durableflow.protocol.service import RPCS
 
@@ -12,7 +14,7 @@ PATHS = {rpc.name: rpc for rpc in RPCS}
 
 
 class ScriptedEngine(grpc.GenericRpcHandler):
-    """Answers each call with an empty message, or as ``answers`` says.
+    """Answers each call with an empty message, or as ``answers`` says; a stream with one item.
 
     Attributes:
         answers: By the call's name or full path: a status with its text, or a message.
@@ -42,6 +44,14 @@ class ScriptedEngine(grpc.GenericRpcHandler):
         name = path.rpartition("/")[2]
         if name not in PATHS and path not in self.answers:
             return None
+
+        async def hand_out(request: bytes, context: Any) -> None:
+            self.calls[name] += 1
+            await context.write(pb.WorkItem().SerializeToString())
+            await asyncio.Event().wait()
+
+        if name == "GetWorkItems":
+            return grpc.unary_stream_rpc_method_handler(hand_out)
 
         async def answer(request: bytes, context: Any) -> bytes:
             self.calls[name] += 1

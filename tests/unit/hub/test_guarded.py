@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -199,16 +200,6 @@ def requests() -> list[tuple[Feature, str, object]]:
         (Feature.TAGS, "start_instance", tagged),
         (Feature.QUERY, "query_instances", pb.QueryInstancesRequest()),
         (Feature.PURGE_MANY, "purge_instances", by_filter),
-        (
-            Feature.ABANDON,
-            "abandon_activity_task",
-            pb.AbandonActivityTaskRequest(completionToken="t"),
-        ),
-        (
-            Feature.ABANDON,
-            "abandon_orchestrator_task",
-            pb.AbandonOrchestrationTaskRequest(completionToken="t"),
-        ),
     ]
 
 
@@ -242,6 +233,7 @@ def turns() -> list[tuple[Feature, pb.OrchestratorAction]]:
         (Feature.VERSIONS, pb.OrchestratorAction(id=1, createSubOrchestration=child)),
         (Feature.VERSIONS, pb.OrchestratorAction(id=-1, completeOrchestration=again)),
         (Feature.TAGS, pb.OrchestratorAction(id=1, scheduleTask=tagged)),
+        (Feature.SEND_EVENT, pb.OrchestratorAction(id=1, sendEvent=pb.SendEventAction(name="e"))),
         (
             Feature.ENTITIES,
             pb.OrchestratorAction(id=1, sendEntityMessage=pb.SendEntityMessageAction()),
@@ -252,7 +244,7 @@ def turns() -> list[tuple[Feature, pb.OrchestratorAction]]:
 @pytest.mark.parametrize(
     ("feature", "action"),
     turns(),
-    ids=["child's version", "new version", "activity's tags", "entity message"],
+    ids=["child's version", "new version", "activity's tags", "event", "entity message"],
 )
 async def test_a_turn_that_needs_what_is_lacking_fails_its_instance(
     engine: ScriptedEngine, go: TaskHub, feature: Feature, action: pb.OrchestratorAction
@@ -267,6 +259,41 @@ async def test_a_turn_that_needs_what_is_lacking_fails_its_instance(
     assert complete.orchestrationStatus == pb.ORCHESTRATION_STATUS_FAILED
     assert feature.value in complete.failureDetails.errorMessage
     assert complete.failureDetails.isNonRetriable
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("abandon_activity_task", pb.AbandonActivityTaskRequest(completionToken="t")),
+        ("abandon_orchestrator_task", pb.AbandonOrchestrationTaskRequest(completionToken="t")),
+    ],
+)
+async def test_an_item_is_given_back_by_ending_the_stream_that_brought_it(
+    engine: ScriptedEngine, go: TaskHub, method: str, request_: object
+) -> None:
+    stream = go.get_work_items(pb.GetWorkItemsRequest())
+    assert await anext(stream) == pb.WorkItem()
+
+    await getattr(go, method)(request_)
+
+    async with asyncio.timeout(10):
+        assert [item async for item in stream] == []
+    assert engine.calls == {"GetWorkItems": 1}
+
+
+async def test_streams_are_not_ended_one_right_after_the_other(go: TaskHub) -> None:
+    request = pb.AbandonActivityTaskRequest(completionToken="t")
+    await go.abandon_activity_task(request)
+    first = go.get_work_items(pb.GetWorkItemsRequest())
+    async with asyncio.timeout(10):
+        async for _ in first:
+            pass
+    for _ in range(3):
+        await go.abandon_activity_task(request)
+
+    second = go.get_work_items(pb.GetWorkItemsRequest())
+    assert await anext(second) == pb.WorkItem()  # it lasts for a while
+    second.cancel()
 
 
 async def test_tags_of_our_own_may_be_dropped(engine: ScriptedEngine, go: TaskHub) -> None:
