@@ -1,20 +1,25 @@
-"""The command line: ``python -m durableflow run module:app`` starts a worker."""
+"""The command line: ``python -m durableflow run module:app`` starts a worker, and so on."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TypeAlias
 
 from durableflow._version import __version__
+from durableflow.activation import installed_plugins
 from durableflow.app import App
 from durableflow.errors import DurableFlowError, OperationalError, SetupError
+from durableflow.plugin_listing import list_plugins
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
+
+Command: TypeAlias = Callable[[App, argparse.Namespace], int]
 
 
 class TargetError(SetupError):
@@ -28,12 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = load_app(options.target)
     except TargetError as error:  # other errors are the module's own, and need their traceback
         return _say(error, _EXIT_USAGE)
+    commands: dict[str, Command] = {"run": _run, "plugins": _plugins}
     try:
-        app.run(task_hub=options.task_hub)
+        return commands[options.command](app, options)
     except SetupError as error:
         return _say(error, _EXIT_USAGE)
     except OperationalError as error:
         return _say(error, _EXIT_FAILED)
+
+
+def _run(app: App, options: argparse.Namespace) -> int:
+    app.run(task_hub=options.task_hub)
+    return 0
+
+
+def _plugins(app: App, options: argparse.Namespace) -> int:
+    plan = app.plan(task_hub=options.task_hub)
+    print(list_plugins(app.name, plan.plugins.active, installed_plugins().values()))
     return 0
 
 
@@ -97,14 +113,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"durableflow {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="start a worker", description="Start a worker of an app.")
-    run.add_argument("target", metavar="MODULE:APP", help="the app, for example orders:app")
-    run.add_argument(
+    _add(commands, "run", "start a worker", "Start a worker of an app.")
+    _add(
+        commands,
+        "plugins",
+        "list plugins",
+        "List the plugins that are active in an app, and those that are installed.",
+    )
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    """Add a command that has an app as its first argument."""
+    command = commands.add_parser(name, help=summary, description=description)
+    command.add_argument("target", metavar="MODULE:APP", help="the app, for example orders:app")
+    command.add_argument(
         "--task-hub",
         metavar="ADDRESS",
         help="where to run, for example sqlite:///orders.db or grpc://localhost:4001",
     )
-    return parser
+    return command
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
+from durableflow.activation import NamedPlugins
 from durableflow.blueprint import Blueprint, Decorators
 from durableflow.client import AsyncClient, Client, ClientCore
 from durableflow.converter import Converter
@@ -23,7 +24,7 @@ from durableflow.plugins import PluginSet
 from durableflow.process import serve
 from durableflow.routing import ExactVersionRouting
 from durableflow.running import Run, Running, core_of
-from durableflow.settings import SettingArguments, load_settings
+from durableflow.settings import SettingArguments, Settings, load_settings
 
 Lifespan: TypeAlias = Callable[["App"], AbstractAsyncContextManager[Any]]
 
@@ -38,7 +39,8 @@ class App(Decorators):
         name: What people call it; the embedded engine's file is named after it.
         root: Where relative files belong; unless given, the folder of the module that makes the
             app (in a REPL or a notebook the current directory).
-        plugins: Objects with ``hookimpl`` methods, the first registered first.
+        plugins: Objects with ``hookimpl`` methods, the first registered first.  Those that
+            settings name (``[plugins.<name>]``) come after them.
         lifespan: Called with the app by every run of a worker; the async context manager that it
             returns is entered before the first activity and left after the last one.  What it
             yields is ``ctx.state`` in activities.
@@ -70,6 +72,7 @@ class App(Decorators):
         self._runs: list[Run] = []
         self._started: Run | None = None
         self._plugins = PluginSet()
+        self._named_plugins = NamedPlugins(self._plugins)
         for plugin in (EnginePlugin(), RemotePlugin(), ExactVersionRouting(), *plugins):
             self._plugins.register(plugin)
         self._plugins.init_app(self)
@@ -86,6 +89,7 @@ class App(Decorators):
     def converter(self) -> Converter:
         """What turns its payloads into JSON and back, with what its plugins taught it."""
         if self._converter is None:
+            self._load_settings()
             self._converter = Converter([self._plugins.configure_converter])
         return self._converter
 
@@ -185,26 +189,18 @@ class App(Decorators):
         """
         return AsyncClient(self._client_core(task_hub))
 
-    def _client_core(self, task_hub: str | None) -> ClientCore:
-        plan = self._runs[-1].plan if task_hub is None and self._runs else self._plan(task_hub)
-        return core_of(plan, Connection(plan, "client"), self._runs)
+    def plan(self, *, task_hub: str | None = None) -> Plan:
+        """Read the settings, and put together what a run consists of.  Nothing is opened.
 
-    def _new_run(self, task_hub: str | None) -> Run:
-        self._origin.check_imported_once(self)
-        lifespan = self._lifespan
-        return Run(
-            self._plan(task_hub),
-            None if lifespan is None else lambda: lifespan(self),
-            self._runs,
-        )
+        For tools; ``run``, ``running`` and the clients do it by themselves.
 
-    def _plan(self, task_hub: str | None) -> Plan:
-        arguments = dict(self._settings)
-        if task_hub is not None:
-            arguments["task_hub"] = task_hub
-        settings = load_settings(
-            app_name=self.name, root=self.root, arguments=arguments, environ=os.environ
-        )
+        Args:
+            task_hub: Where to run, this time.
+
+        Raises:
+            SetupError: the settings cannot be used.
+        """
+        settings = self._load_settings(task_hub)
         address = parse_task_hub_address(settings.task_hub, root=settings.root)
         profile = SPEAKERS.get(address.options.get("engine", address.scheme))
         if profile is not None:
@@ -222,6 +218,35 @@ class App(Decorators):
             address=address,
             factory=factories[address.scheme],
         )
+
+    def _client_core(self, task_hub: str | None) -> ClientCore:
+        plan = (
+            self._runs[-1].plan if task_hub is None and self._runs else self.plan(task_hub=task_hub)
+        )
+        return core_of(plan, Connection(plan, "client"), self._runs)
+
+    def _new_run(self, task_hub: str | None) -> Run:
+        self._origin.check_imported_once(self)
+        lifespan = self._lifespan
+        return Run(
+            self.plan(task_hub=task_hub),
+            None if lifespan is None else lambda: lifespan(self),
+            self._runs,
+        )
+
+    def _load_settings(self, task_hub: str | None = None) -> Settings:
+        """Read the settings, and make active the plugins that they name."""
+        arguments = dict(self._settings)
+        if task_hub is not None:
+            arguments["task_hub"] = task_hub
+        settings = load_settings(
+            app_name=self.name, root=self.root, arguments=arguments, environ=os.environ
+        )
+        if settings.trace_hooks:
+            self._plugins.trace()
+        if self._named_plugins.activate(settings):
+            self._converter = None
+        return settings
 
 
 def _origin_of_caller() -> Origin:

@@ -17,7 +17,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pluggy import HookimplMarker, HookspecMarker
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from durableflow.app import App
     from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
+    from durableflow.notifications import ActivityFinished, ActivityStarted, TurnFinished
     from durableflow.versioning import Resolution, VersionRequest
 
 PROJECT: Final = "durableflow"
@@ -168,4 +169,52 @@ def worker_stopping(app: App) -> None:
 
     Args:
         app: The app that runs.
+    """
+
+
+@hookspec
+def turn_finished(turn: TurnFinished) -> None:
+    """Learn that a worker has made a turn of an orchestration.
+
+    Called on the orchestrator thread, between turns, so it must be quick.  An exception is logged
+    and does no harm.
+
+    Args:
+        turn: What happened.
+    """
+
+
+@hookspec
+def activity_started(activity: ActivityStarted) -> None:
+    """Learn that an activity begins.
+
+    Called where it runs: on its thread, or, if it is ``async def``, in its task on the app's loop,
+    where it must not block.  For an activity with ``executor="process"`` it is called on the
+    thread of the worker that waits for the process.  An exception is logged and does no harm.
+
+    Args:
+        activity: Which one.
+    """
+
+
+@hookspec
+def activity_finished(activity: ActivityFinished) -> None:
+    """Learn that an activity has ended, in the same place as it began.
+
+    An exception is logged and does no harm.
+
+    Args:
+        activity: Which one, for how long, and whether it failed.
+    """
+
+
+@hookspec
+def instances_purged(instance_ids: Sequence[str]) -> None:
+    """Learn that instances are gone, for example to delete what was stored for them elsewhere.
+
+    Called by our clients after a purge by id, with the ids that were asked for and found; not after
+    a purge by filter, nor for what other clients purge.  It may block.  An exception is logged.
+
+    Args:
+        instance_ids: Of the instances; their children are gone as well if the purge took them.
     """

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import logging
 import traceback
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import pluggy
 
 from durableflow import hookspecs
@@ -19,10 +22,28 @@ if TYPE_CHECKING:
 
     from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
+    from durableflow.notifications import ActivityFinished, ActivityStarted, TurnFinished
+
+logger = logging.getLogger(__name__)
 
 _HOOKS: Final = tuple(
     name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")
 )
+
+
+@attrs.frozen
+class ActivePlugin:
+    """A plugin that takes part.
+
+    Attributes:
+        name: What errors call it.
+        plugin: The object itself.
+        hooks: What it implements.
+    """
+
+    name: str
+    plugin: object
+    hooks: tuple[str, ...]
 
 
 class PluginSet:
@@ -36,6 +57,23 @@ class PluginSet:
         # A hook that nobody implements costs one look-up here.
         self._implemented: set[str] = set()
         self._app: object | None = None
+        self._traced = False
+
+    @property
+    def active(self) -> tuple[ActivePlugin, ...]:
+        """The active plugins, in the order in which they are asked."""
+        found = []
+        for name, plugin in reversed(self._manager.list_name_plugin()):
+            callers = self._manager.get_hookcallers(plugin) or []
+            hooks = sorted(caller.name for caller in callers)
+            found.append(ActivePlugin(name, plugin, tuple(hooks)))
+        return tuple(found)
+
+    def trace(self) -> None:
+        """Log every call of a hook from now on: who was asked, and what came of it."""
+        if not self._traced:
+            self._traced = True
+            self._manager.add_hookcall_monitoring(lambda *_: None, _log_call)
 
     def register(self, plugin: object, name: str | None = None) -> None:
         """Make a plugin active; those registered last are asked first.
@@ -159,6 +197,22 @@ class PluginSet:
             raise self._wrong_answer("work_item_versions", versions, "a tuple of text and None")
         return tuple(versions)
 
+    def turn_finished(self, turn: TurnFinished) -> None:
+        """Tell that a turn has been made.  Never raises."""
+        self._notify("turn_finished", turn=turn)
+
+    def activity_started(self, activity: ActivityStarted) -> None:
+        """Tell that an activity begins.  Never raises."""
+        self._notify("activity_started", activity=activity)
+
+    def activity_finished(self, activity: ActivityFinished) -> None:
+        """Tell that an activity has ended.  Never raises."""
+        self._notify("activity_finished", activity=activity)
+
+    def instances_purged(self, instance_ids: Sequence[str]) -> None:
+        """Tell that instances are gone.  Never raises."""
+        self._notify("instances_purged", instance_ids=instance_ids)
+
     def worker_started(self, app: object, hub_description: str) -> None:
         """Tell that a worker takes work."""
         self._call("worker_started", app=app, hub_description=hub_description)
@@ -175,6 +229,13 @@ class PluginSet:
         except Exception as error:  # whatever a plugin raises goes on, with the plugin's name
             self._name_culprit(error, hook)
             raise
+
+    def _notify(self, hook: str, **arguments: Any) -> None:
+        try:
+            self._call(hook, **arguments)
+        except Exception:
+            # Who is told of something must not change what happened.
+            logger.exception("A plugin failed to take note of %s", hook)
 
     def _name_culprit(self, error: Exception, hook: str) -> None:
         """Note which plugin an error comes from: pluggy does not say."""
@@ -209,6 +270,18 @@ def _new_manager() -> pluggy.PluginManager:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
+
+
+def _log_call(
+    outcome: Any, hook: str, implementations: Sequence[Any], arguments: Mapping[str, Any]
+) -> None:
+    asked = ", ".join(f"'{each.plugin_name}'" for each in reversed(implementations))
+    try:
+        answer = f"-> {outcome.get_result()!r:.200}"
+    except Exception as error:  # noqa: BLE001  # whatever a plugin raised; it goes on to the caller
+        answer = f"raised {error!r:.200}"
+    # Arguments may hold credentials and payloads, so only their names are told.
+    logger.info("Hook %s(%s): asked %s %s", hook, ", ".join(arguments), asked or "nobody", answer)
 
 
 def _culprit(name: str, hook: str) -> str:

@@ -19,6 +19,17 @@ from durableflow.protocol.sizes import DEFAULT_MAX_PAYLOAD_BYTES
 
 FILE_NAME: Final = "durableflow.toml"
 PREFIX: Final = "DURABLEFLOW_"
+PLUGINS_PREFIX: Final = "DURABLEFLOW_PLUGINS_"
+SWITCHES: Final[Mapping[str, bool]] = {
+    "1": True,
+    "true": True,
+    "on": True,
+    "yes": True,
+    "0": False,
+    "false": False,
+    "off": False,
+    "no": False,
+}
 DEFAULT: Final = "default"
 
 OnNondeterminism: TypeAlias = Literal["park", "fail"]
@@ -106,6 +117,17 @@ class _Seconds:
             return None
 
 
+@attrs.frozen
+class _Switch:
+    expected = "true or false"
+
+    def read(self, value: Any) -> bool | None:
+        return value if isinstance(value, bool) else None
+
+    def parse(self, text: str) -> bool | None:
+        return SWITCHES.get(text.strip().lower())
+
+
 def _processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -141,6 +163,11 @@ class Settings:
             for the Durable Task Scheduler unless set.
         max_message_bytes: The largest message accepted over gRPC, and the most that one turn of an
             orchestrator may ask for.
+        trace_hooks: Whether every call of a plugin's hook is logged.
+        plugins: What plugins are to be active, and their settings, from the tables
+            ``[plugins.<name>]`` of the file.
+        plugin_variables: What ``DURABLEFLOW_PLUGINS_<NAME>_<SETTING>`` say, by the part after
+            ``PLUGINS_``.
         origins: Where each setting comes from: ``argument``, ``environment DURABLEFLOW_…``,
             ``durableflow.toml (/its/path)`` or ``default``.
         hidden: Sentences for the banner: what arguments hide.
@@ -164,6 +191,9 @@ class Settings:
     synchronous: Synchronous = "full"
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     max_message_bytes: int = 64 * 1024 * 1024
+    trace_hooks: bool = False
+    plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    plugin_variables: Mapping[str, str] = attrs.field(factory=dict)
     origins: Mapping[str, str] = attrs.field(factory=dict)
     hidden: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -194,6 +224,7 @@ class SettingArguments(TypedDict, total=False):
     synchronous: Synchronous | None
     max_payload_bytes: int | None
     max_message_bytes: int | None
+    trace_hooks: bool | None
 
 
 _KINDS: Final[Mapping[str, _Kind]] = {
@@ -213,6 +244,7 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "synchronous": _Choice(("full", "normal")),
     "max_payload_bytes": _Whole(1024),
     "max_message_bytes": _Whole(64 * 1024),
+    "trace_hooks": _Switch(),
 }
 
 
@@ -236,6 +268,7 @@ def load_settings(
     from_arguments = {name: _read(name, value, "argument") for name, value in given.items()}
     from_environment = dict(_from_environment(environ))
     from_file = _from_file(path)
+    plugins = from_file.pop("plugins", {})
     values: dict[str, Any] = {"task_hub": f"sqlite:///{app_name}.db"}
     origins = dict.fromkeys(_KINDS, DEFAULT)
     for source, found in (
@@ -248,6 +281,12 @@ def load_settings(
     return Settings(
         **values,
         root=root,
+        plugins=plugins,
+        plugin_variables={
+            variable.removeprefix(PLUGINS_PREFIX): text
+            for variable, text in environ.items()
+            if variable.startswith(PLUGINS_PREFIX)
+        },
         origins=origins,
         hidden=tuple(
             f"{name} given as an argument hides {_variable(name)} of the environment."
@@ -292,18 +331,15 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # of TOML, or of its encoding
         raise SettingsError(f"{path} is not valid TOML: {error}.") from error
-    if "plugins" in table:
+    plugins = table.pop("plugins", {})
+    if not isinstance(plugins, dict) or not all(isinstance(t, dict) for t in plugins.values()):
         raise SettingsError(
-            f"{path} configures {_plugin_tables(table['plugins'])}, but this version takes no "
-            "plugins from files. Remove the table and pass the plugin: App(plugins=[...])."
+            f"{path}: [plugins] takes a table for each plugin, such as [plugins.blob], with that "
+            "plugin's settings in it."
         )
     _refuse_unknown(table, str(path))
-    return {name: _read(name, value, str(path)) for name, value in table.items()}
-
-
-def _plugin_tables(table: Any) -> str:
-    names = list(table) if isinstance(table, dict) else []
-    return ", ".join(f"[plugins.{name}]" for name in names) or "[plugins]"
+    values = {name: _read(name, value, str(path)) for name, value in table.items()}
+    return {**values, "plugins": plugins}
 
 
 def _refuse_unknown(names: Iterable[str], origin: str) -> None:
@@ -318,7 +354,8 @@ def _refuse_unknown(names: Iterable[str], origin: str) -> None:
 def _unknown_variables(environ: Mapping[str, str]) -> Iterator[str]:
     known = [_variable(name) for name in _KINDS]
     for variable in sorted(environ):
-        if variable.startswith(PREFIX) and variable not in known:
+        ours = variable.startswith(PREFIX) and not variable.startswith(PLUGINS_PREFIX)
+        if ours and variable not in known:
             yield f"{variable} of the environment is no setting and was ignored." + _suggestion(
                 variable, known
             )

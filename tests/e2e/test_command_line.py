@@ -114,3 +114,46 @@ def test_a_hub_that_cannot_be_used_is_explained_without_a_traceback(shop: Worksh
     assert status == 1
     assert "not-a-database.db" in output
     assert "Traceback" not in output
+
+
+def test_it_lists_the_plugins_of_an_app(shop: Workshop):
+    shop.write(
+        "shop/orders.py",
+        """
+        from durableflow import App, hookimpl
+
+        class Audit:
+            @hookimpl
+            def worker_started(self): ...
+            @hookimpl
+            def turn_finished(self): ...
+
+        app = App("orders", plugins=[Audit()])
+        """,
+    )
+
+    status, output = shop.run(*COMMAND, "plugins", "shop.orders:app")
+
+    lines = output.splitlines()
+    assert status == 0
+    assert lines[0] == "Active in app 'orders', in the order in which they are asked:"
+    assert lines[1].split() == ["shop.orders.Audit", "shop.orders", "turn_finished,", "worker_started"]
+    assert "ExactVersionRouting" in lines[2]
+    assert f"durableflow {durableflow.__version__}" in lines[2]
+
+
+def test_it_lists_the_plugins_that_settings_name(shop: Workshop):
+    shop.write("shop/durableflow.toml", "[plugins.nobodys]")
+
+    status, output = shop.run(*COMMAND, "plugins", "shop.orders:app")
+
+    assert status == 2
+    assert "'nobodys', which is not installed" in output
+    assert "Traceback" not in output
+
+
+def test_calls_of_hooks_are_traced_on_demand(shop: Workshop):
+    worker = shop.start(*COMMAND, "run", "shop.orders:app", DURABLEFLOW_TRACE_HOOKS="1")
+
+    worker.wait_for("Hook work_item_versions(name, available): asked")
+    worker.wait_for("trace_hooks = True  (environment DURABLEFLOW_TRACE_HOOKS)")

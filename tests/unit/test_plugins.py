@@ -43,6 +43,29 @@ class Recorder:
     def worker_stopping(self, app):
         self.calls.append(("worker_stopping", app))
 
+    @hookimpl
+    def turn_finished(self, turn):
+        self.calls.append(("turn_finished", turn))
+
+    @hookimpl
+    def activity_started(self, activity):
+        self.calls.append(("activity_started", activity))
+
+    @hookimpl
+    def activity_finished(self, activity):
+        self.calls.append(("activity_finished", activity))
+
+    @hookimpl
+    def instances_purged(self, instance_ids):
+        self.calls.append(("instances_purged", instance_ids))
+
+
+@pytest.fixture
+def recorder(plugins):
+    recorder = Recorder()
+    plugins.register(recorder)
+    return recorder
+
 
 @attrs.frozen
 class Answering:
@@ -73,6 +96,22 @@ class Failing:
 
     @hookimpl
     def resolve_version(self):
+        raise ValueError("out of order")
+
+    @hookimpl
+    def turn_finished(self):
+        raise ValueError("out of order")
+
+    @hookimpl
+    def activity_started(self):
+        raise ValueError("out of order")
+
+    @hookimpl
+    def activity_finished(self):
+        raise ValueError("out of order")
+
+    @hookimpl
+    def instances_purged(self):
         raise ValueError("out of order")
 
 
@@ -191,6 +230,41 @@ def test_hook_worker_stopping_tells_so(plugins):
     plugins.worker_stopping("app")
 
     assert recorder.calls == [("worker_stopping", "app")]
+
+
+def test_hook_turn_finished_tells_what_the_turn_came_to(plugins, recorder):
+    plugins.turn_finished("turn")
+
+    assert recorder.calls == [("turn_finished", "turn")]
+
+
+def test_hook_activity_started_tells_which_one(plugins, recorder):
+    plugins.activity_started("activity")
+
+    assert recorder.calls == [("activity_started", "activity")]
+
+
+def test_hook_activity_finished_tells_which_one(plugins, recorder):
+    plugins.activity_finished("activity")
+
+    assert recorder.calls == [("activity_finished", "activity")]
+
+
+def test_hook_instances_purged_tells_their_ids(plugins, recorder):
+    plugins.instances_purged(["a", "b"])
+
+    assert recorder.calls == [("instances_purged", ["a", "b"])]
+
+
+@pytest.mark.parametrize(
+    "hook", ["turn_finished", "activity_started", "activity_finished", "instances_purged"]
+)
+def test_a_plugin_that_fails_to_take_note_is_logged_and_does_no_harm(plugins, hook, caplog):
+    plugins.register(Failing(), "culprit")
+
+    getattr(plugins, hook)("something")
+
+    assert "'culprit', hook " + hook in caplog.text
 
 
 def test_without_plugins_every_hook_has_a_quiet_answer(plugins):
@@ -360,6 +434,45 @@ def test_a_module_is_a_plugin_too(plugins):
     assert seen == ["app"]
 
 
+# ---- what people are shown
+
+
+def test_the_active_plugins_come_in_the_order_in_which_they_are_asked(plugins):
+    plugins.register(ExactVersionRouting(), "first")
+    plugins.register(Answering(None), "second")
+
+    assert [(each.name, each.hooks) for each in plugins.active] == [
+        (name, ("resolve_start_version", "resolve_version", "work_item_versions"))
+        for name in ("second", "first")
+    ]
+
+
+def test_traced_calls_tell_who_was_asked_and_what_came_of_it(plugins, caplog):
+    caplog.set_level("INFO")
+    plugins.register(ExactVersionRouting(), "first")
+    plugins.register(Answering(None), "second")
+    plugins.trace()
+    plugins.trace()
+
+    plugins.resolve_version(REQUEST, ("1.0",))
+
+    assert caplog.messages == [
+        "Hook resolve_version(request, available): asked 'second', 'first' -> Run(version='1.0')"
+    ]
+
+
+def test_traced_calls_tell_what_a_plugin_raised_and_no_arguments(plugins, caplog):
+    caplog.set_level("INFO")
+    plugins.register(Failing(), "culprit")
+    plugins.trace()
+
+    with pytest.raises(ValueError, match="out of order"):
+        plugins.resolve_version(REQUEST, ("secret",))
+
+    assert "asked 'culprit' raised ValueError('out of order')" in caplog.text
+    assert "secret" not in caplog.text
+
+
 # ---- the catalogue
 
 
@@ -385,7 +498,8 @@ def test_the_verb_of_a_hook_tells_its_convention(hook):
 
     assert options["historic"] == (verb == "init")
     assert options["firstresult"] == (verb in ("resolve", "work"))
-    assert (returns == "None") == (verb in ("init", "configure", "worker"))
+    notified = ("worker", "turn", "activity", "instances")
+    assert (returns == "None") == (verb in ("init", "configure", *notified))
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -154,9 +154,35 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest(load):
     assert settings.task_hub == "sqlite:///orders.db"
 
 
-def test_a_table_of_a_plugin_is_refused_by_its_name(load):
-    with pytest.raises(SettingsError, match=r"\[plugins\.blob\].*App\(plugins="):
-        load(toml='[plugins.blob]\naccount = "x"')
+def test_tables_and_variables_of_plugins_are_kept_for_them(load):
+    settings = load(
+        toml='[plugins.blob]\naccount = "x"\n[plugins.otel]',
+        environ={"DURABLEFLOW_PLUGINS_BLOB_ACCOUNT": "y"},
+    )
+
+    assert settings.plugins == {"blob": {"account": "x"}, "otel": {}}
+    assert settings.plugin_variables == {"BLOB_ACCOUNT": "y"}
+    assert settings.warnings == ()
+
+
+@pytest.mark.parametrize("toml", ['plugins = "blob"', "plugins = ['blob']", "[plugins]\nblob = 1"])
+def test_plugins_that_are_no_tables_are_refused(load, toml):
+    with pytest.raises(SettingsError, match=r"such as \[plugins\.blob\]"):
+        load(toml=toml)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("On", True), ("0", False), ("no", False)]
+)
+def test_a_switch_is_read_from_words(load, text, value):
+    assert load(environ={"DURABLEFLOW_TRACE_HOOKS": text}).trace_hooks is value
+
+
+def test_what_is_no_switch_is_refused(load):
+    with pytest.raises(SettingsError, match="trace_hooks must be true or false"):
+        load(environ={"DURABLEFLOW_TRACE_HOOKS": "maybe"})
+    with pytest.raises(SettingsError, match="trace_hooks must be true or false"):
+        load(trace_hooks="yes")
 
 
 @pytest.mark.parametrize("toml", ["task_hub = ", "a = 1\na = 2"])
@@ -193,7 +219,7 @@ def test_a_file_that_others_may_write_is_a_warning(load, tmp_path):
 
 def test_every_setting_can_be_given_in_every_way(load):
     # These are no settings but facts about them, or where they are looked for.
-    about = {"root", "origins", "hidden", "warnings"}
+    about = {"root", "origins", "hidden", "warnings", "plugins", "plugin_variables"}
     names = {field.name for field in attrs.fields(Settings)} - about
 
     assert names == set(SettingArguments.__annotations__) == set(load().origins)
