@@ -47,7 +47,8 @@ class ScriptedEngine(grpc.GenericRpcHandler):
 
         async def hand_out(request: bytes, context: Any) -> None:
             self.calls[name] += 1
-            await context.write(pb.WorkItem().SerializeToString())
+            item = self.answers.get(name, pb.WorkItem())
+            await context.write(item.SerializeToString())
             await asyncio.Event().wait()
 
         if name == "GetWorkItems":
