@@ -61,7 +61,15 @@ from durableflow.replay import (
     when_any,
 )
 from durableflow.retry import RetryPolicy
-from durableflow.routing import Abandon, Fail, Run, VersionRequest
+from durableflow.routing import (
+    Abandon,
+    Fail,
+    NewestCompatibleRouting,
+    NewestVersionRouting,
+    Run,
+    VersionRequest,
+    WorkerVersionRouting,
+)
 from durableflow.versioning import Version
 from durableflow.worker import ActivityContext, CancelToken
 
@@ -88,6 +96,8 @@ __all__ = [
     "InstanceAlreadyExistsError",
     "InstanceId",
     "InstanceNotFoundError",
+    "NewestCompatibleRouting",
+    "NewestVersionRouting",
     "NonDeterminismError",
     "NotRegisteredError",
     "OperationalError",
@@ -124,6 +134,7 @@ __all__ = [
     "Version",
     "VersionRequest",
     "WaitTimeoutError",
+    "WorkerVersionRouting",
     "__version__",
     "hookimpl",
     "when_all",
