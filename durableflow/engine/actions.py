@@ -23,7 +23,7 @@ from durableflow.engine.outcome import (
     Termination,
 )
 from durableflow.engine.state import ROW_SPAN, Instance
-from durableflow.protocol.times import set_micros
+from durableflow.protocol.times import bounded_micros_of, set_micros
 
 UNSUPPORTED: Final = "durableflow.errors.UnsupportedByEngineError"
 
@@ -31,6 +31,20 @@ UNSUPPORTED: Final = "durableflow.errors.UnsupportedByEngineError"
 def carry_out(instance: Instance, outcome: Outcome, action: pb.OrchestratorAction) -> None:
     """Add what an action asks for to the outcome; touch nothing else."""
     _ACTIONS[action.WhichOneof("orchestratorActionType")](instance, outcome, action)
+
+
+def fail(outcome: Outcome, error_type: str, message: str) -> None:
+    """Let the outcome be a failure that another try would not mend."""
+    details = pb.TaskFailureDetails(errorType=error_type, errorMessage=message, isNonRetriable=True)
+    outcome.status = state.FAILED
+    outcome.output = None
+    outcome.continued = None
+    outcome.failure = details.SerializeToString()
+
+
+def may_end(action: pb.OrchestratorAction) -> bool:
+    """Whether the instance may have ended once this action is carried out."""
+    return _ACTIONS[action.WhichOneof("orchestratorActionType")] in (_complete, _refuse)
 
 
 def confirm(outcome: Outcome, event_id: int) -> pb.HistoryEvent:
@@ -73,7 +87,7 @@ def _create_timer(instance: Instance, outcome: Outcome, action: pb.OrchestratorA
     fire_at = action.createTimer.fireAt
     row = instance.key * ROW_SPAN + instance.events + len(outcome.chunk.events)
     confirm(outcome, action.id).timerCreated.fireAt.CopyFrom(fire_at)
-    due = fire_at.seconds * 1_000_000 + -(-fire_at.nanos // 1000)
+    due = bounded_micros_of(fire_at) + bool(fire_at.nanos % 1000)
     outcome.timers.append(ScheduledTimer(row, action.id, due, fire_at.SerializeToString()))
 
 
@@ -123,7 +137,9 @@ def _complete(instance: Instance, outcome: Outcome, action: pb.OrchestratorActio
     result = complete.result.value if complete.HasField("result") else None
     if complete.orchestrationStatus == state.CONTINUED_AS_NEW:
         version = complete.newVersion.value if complete.HasField("newVersion") else instance.version
-        outcome.continued = Continuation(result, version, list(complete.carryoverEvents))
+        # Copies: they stay, and a part of the response would keep all of it.
+        carried = [_copy(event) for event in complete.carryoverEvents]
+        outcome.continued = Continuation(result, version, carried)
         return
     outcome.status = complete.orchestrationStatus
     outcome.output = result
@@ -131,21 +147,20 @@ def _complete(instance: Instance, outcome: Outcome, action: pb.OrchestratorActio
         outcome.failure = complete.failureDetails.SerializeToString()
 
 
+def _copy(event: pb.HistoryEvent) -> pb.HistoryEvent:
+    copy = pb.HistoryEvent()
+    copy.CopyFrom(event)
+    return copy
+
+
 def _refuse(instance: Instance, outcome: Outcome, action: pb.OrchestratorAction) -> None:
     kind = action.WhichOneof("orchestratorActionType") or "an action without a kind"
-    details = pb.TaskFailureDetails(
-        errorType=UNSUPPORTED,
-        errorMessage=(
-            f"The embedded engine does not carry out {kind} yet, so instance "
-            f"'{instance.instance_id}' cannot go on. Remove the call, or run on an engine that "
-            "supports it."
-        ),
-        isNonRetriable=True,
+    message = (
+        f"The embedded engine does not carry out {kind} yet, so instance "
+        f"'{instance.instance_id}' cannot go on. Remove the call, or run on an engine that "
+        "supports it."
     )
-    outcome.status = state.FAILED
-    outcome.output = None
-    outcome.continued = None
-    outcome.failure = details.SerializeToString()
+    fail(outcome, UNSUPPORTED, message)
 
 
 Action = Callable[[Instance, Outcome, pb.OrchestratorAction], None]

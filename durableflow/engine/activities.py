@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,9 @@ from durableflow.engine.state import CONTINUED_AS_NEW, Instance, key_of
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.turns import Turns, backoff_seconds
+from durableflow.errors import StorageError
+
+log = logging.getLogger(__name__)
 
 # A worker that comes back within this many seconds keeps its activities.
 RECONNECT_GRACE: Final = 10.0
@@ -31,7 +35,8 @@ class ActivityWork:
     Attributes:
         item: The work item while it was never handed out; afterwards it is read from disk.
         stream: Who holds it.
-        withdrawn_by: It is not wanted any more (its instance ended).
+        wake: Set while an activity that was given back is not offered again.
+        dropped: It is not wanted any more: it was answered, or its instance ended.
     """
 
     row: int
@@ -72,7 +77,7 @@ class Activities:
         self._reader = core.reader
         self._suspects = suspects
         self._by_row: dict[int, ActivityWork] = {}
-        self._orphans: dict[str, dict[int, ActivityWork]] = {}
+        self._lost: dict[str, list[Stream]] = {}
         self._sends: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -128,13 +133,8 @@ class Activities:
     async def abandon(self, token: str) -> None:
         """Take an activity back; it is offered again after a growing delay."""
         work = self._of_token(token)
-        if work is None or work.stream is None:
-            return
-        stream = work.stream
-        self._release(work)
-        work.abandons += 1
-        work.wake = self._loop.call_later(backoff_seconds(work.abandons), self._wake, work)
-        self._delivery.pull(stream)
+        if work is not None and work.stream is not None:
+            self._take_back(work, work.stream)
 
     def drop(self, resident: Resident) -> None:
         """Forget every outstanding activity of an instance that ended, and what they did."""
@@ -148,31 +148,31 @@ class Activities:
 
     def joined(self, stream: Stream) -> None:
         """Give a worker that came back what it still runs."""
-        self._adopt(stream, self._orphans.pop(stream.worker_id, {}))
+        for lost in self._lost.pop(stream.worker_id, ()):
+            self._adopt(stream, lost)
 
     def lost(self, stream: Stream) -> None:
         """A stream ended; what it holds waits for its worker for a while."""
-        held, stream.activities = stream.activities, {}
-        if not held or self._stopped:
+        if not stream.activities or self._stopped:
             return
         if not stream.worker_id:
-            self._give_up(held, suspicious=False)
+            self._give_up(stream, suspicious=False)
             return
         for newer in self._delivery.streams:
             if newer.worker_id == stream.worker_id:
-                self._adopt(newer, held)
+                self._adopt(newer, stream)
                 return
-        for row in held:
+        for row in stream.activities:
             self._suspects.worker_lost(row)
-        self._orphans.setdefault(stream.worker_id, {}).update(held)
-        self._loop.call_later(RECONNECT_GRACE, self._worker_gone, stream.worker_id, held)
+        self._lost.setdefault(stream.worker_id, []).append(stream)
+        self._loop.call_later(RECONNECT_GRACE, self._worker_gone, stream)
 
-    def _adopt(self, stream: Stream, held: dict[int, ActivityWork]) -> None:
+    def _adopt(self, stream: Stream, lost: Stream) -> None:
+        held, lost.activities = lost.activities, {}
         for work in held.values():
-            if not work.dropped and work.row in self._by_row:
-                work.stream = stream
-                stream.activities[work.row] = work
-                self._suspects.worker_back(work.row)
+            work.stream = stream
+            stream.activities[work.row] = work
+            self._suspects.worker_back(work.row)
 
     def _add(
         self, resident: Resident, row: int, request: pb.ActivityRequest, item: pb.WorkItem | None
@@ -213,19 +213,28 @@ class Activities:
         work.wake = None
         self.offer(work)
 
-    def _worker_gone(self, worker_id: str, held: dict[int, ActivityWork]) -> None:
-        orphans = self._orphans.get(worker_id, {})
-        mine = {row: work for row, work in held.items() if orphans.pop(row, None) is not None}
-        if not orphans:
-            self._orphans.pop(worker_id, None)
-        self._give_up(mine, suspicious=True)
+    def _worker_gone(self, stream: Stream) -> None:
+        lost = self._lost.get(stream.worker_id, [])
+        if self._stopped or stream not in lost:
+            return  # it came back
+        lost.remove(stream)
+        if not lost:
+            del self._lost[stream.worker_id]
+        self._give_up(stream, suspicious=True)
 
-    def _give_up(self, held: dict[int, ActivityWork], *, suspicious: bool) -> None:
+    def _give_up(self, stream: Stream, *, suspicious: bool) -> None:
+        held, stream.activities = stream.activities, {}
         for work in held.values():
-            if suspicious and not work.dropped:
+            if suspicious:
                 self._suspects.worker_died(work.row)
             work.stream = None
             self.offer(work)
+
+    def _take_back(self, work: ActivityWork, stream: Stream) -> None:
+        self._release(work)
+        work.abandons += 1
+        work.wake = self._loop.call_later(backoff_seconds(work.abandons), self._wake, work)
+        self._delivery.pull(stream)
 
     def _send(self, work: ActivityWork, stream: Stream) -> None:
         work.stream = stream
@@ -246,7 +255,13 @@ class Activities:
     ) -> None:
         """Push an item once it is read, or once its dispatch is recorded."""
         if item is None:
-            request = await self._reading.submit(self._reader.activity, work.row)
+            try:
+                request = await self._reading.submit(self._reader.activity, work.row)
+            except StorageError:
+                log.exception("An activity cannot be read.")
+                if work.stream is stream:
+                    self._take_back(work, stream)
+                return
             if request is None:
                 return
             item = pb.WorkItem(activityRequest=pb.ActivityRequest.FromString(request))

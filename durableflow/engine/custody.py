@@ -72,7 +72,7 @@ class Custody:
             "so it is in quarantine. Mend the code, then resume the instance to try again."
         )
         log.error("Instance '%s': %s", resident.instance.instance_id, reason)
-        resident.instance.parked = Parked(QUARANTINE, reason, crashes)
+        resident.instance.parked = Parked(QUARANTINE, reason)
         self._core.committer.writes(resident).changed = True
 
     def _activity_text(self, resident: Resident, row: int) -> str:

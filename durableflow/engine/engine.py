@@ -102,8 +102,8 @@ class Engine:
         if current.stopped is None:
             try:
                 await current.close()
-            except StorageError:
-                log.exception("The task hub could not note its clean end; nothing is lost.")
+            except (StorageError, CallError):
+                log.exception("The task hub could not note its end; what it acknowledged is safe.")
         await self._release(current)
         await self._stop_threads()
 
@@ -254,14 +254,13 @@ class Engine:
         await incarnation.load(process_lives=process_lives)
         return incarnation
 
-    def _commit_failed(self, error: StorageError) -> None:
+    def _commit_failed(self, voided: Incarnation, error: StorageError) -> None:
         """Void everything built on the commit that failed, and begin to recover."""
         log.error("A commit failed; the task hub goes back to what is on disk. %s", error)
         self._trouble = error
-        current = self._current
-        if current is not None:
-            current.stop(call_error(error))
-            self._recovery = asyncio.get_running_loop().create_task(self._recover(current))
+        voided.stop(call_error(error))
+        if voided is self._current:  # else the engine is being closed
+            self._recovery = asyncio.get_running_loop().create_task(self._recover(voided))
 
     async def _recover(self, old: Incarnation) -> None:
         """Read the file anew and answer reads; take writes again once one succeeds."""

@@ -42,6 +42,7 @@ _LOAD_AT_ONCE: Final = 500
 # Parked instances that a new worker may take are woken this many at a time, this often (seconds).
 _WAKE_AT_ONCE: Final = 100
 _WAKE_EVERY: Final = 0.1
+_READ_AGAIN_SECONDS: Final = 1.0
 
 
 class Incarnation:
@@ -55,7 +56,7 @@ class Incarnation:
         writing: JobThread,
         reading: JobThread,
         clock: Clock,
-        on_failed: Callable[[StorageError], None],
+        on_failed: Callable[[Incarnation, StorageError], None],
     ) -> None:
         self.name = new_incarnation()
         self.hub_id = ""
@@ -132,7 +133,7 @@ class Incarnation:
             self._writing,
             self.store,
             on_settled=self.working_set.settle,
-            on_failed=self._on_failed,
+            on_failed=lambda error: self._on_failed(self, error),
         )
         self.delivery = Delivery(self._stream_lost)
         core = self._core = Core(
@@ -215,6 +216,14 @@ class Incarnation:
             self._loop.call_later(delay, self.turns.wake, resident)
 
     def _fire(self, due: Sequence[TimerRow]) -> None:
-        task = self._loop.create_task(self.instances.fire_all(list(due)))
+        task = self._loop.create_task(self._fire_all(due))
         self._firing.add(task)
         task.add_done_callback(self._firing.discard)
+
+    async def _fire_all(self, due: Sequence[TimerRow]) -> None:
+        while True:
+            try:
+                return await self.instances.fire_all(due)
+            except StorageError as error:
+                log.warning("%d timers are due and wait until they can fire. %s", len(due), error)
+                await asyncio.sleep(_READ_AGAIN_SECONDS)

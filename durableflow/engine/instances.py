@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
@@ -12,7 +12,7 @@ from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
 from durableflow.engine.histories import messages
 from durableflow.engine.lifecycles import Lifecycles
-from durableflow.engine.resident import Resident
+from durableflow.engine.resident import Resident, wake
 from durableflow.engine.state import PENDING, Instance, key_of, start_row
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.turns import Turns
@@ -59,16 +59,19 @@ class Instances:
         if not request.instanceId:
             request.instanceId = new_id()
         instance_id = request.instanceId
-        existing = await self._working_set.load(instance_id)
-        if existing is not None:
-            if existing.instance.status not in request.orchestrationIdReusePolicy.replaceableStatus:
-                await self._settled(existing)
-                raise CallError(
-                    Status.ALREADY_EXISTS,
-                    f"An orchestration instance with id '{instance_id}' exists already.",
-                )
-            self._lifecycles.remove(existing)
-        await self._settled(self._lifecycles.create(request))
+        replaceable = request.orchestrationIdReusePolicy.replaceableStatus
+        with self._working_set.holding():
+            existing = await self._lifecycles.load_with_parent(instance_id)
+            if existing is None or existing.instance.status in replaceable:
+                resident, is_new = self._lifecycles.replace(existing, request), True
+            else:
+                resident, is_new = existing, False
+        await self._settled(resident)
+        if not is_new:
+            raise CallError(
+                Status.ALREADY_EXISTS,
+                f"An orchestration instance with id '{instance_id}' exists already.",
+            )
         return pb.CreateInstanceResponse(instanceId=instance_id)
 
     async def get(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
@@ -111,6 +114,7 @@ class Instances:
             event = transitions.suspend(instance, reason, self._clock.now(), in_turn=in_turn)
             self._committer.writes(resident).changed = True
             self._turns.add_message(resident, event)
+            wake(resident.start_waiters)
         await self._settled(resident)
         return pb.SuspendResponse()
 
@@ -227,7 +231,7 @@ class Instances:
         event = transitions.timer_fired(timer.timer_id, timer.stamp, self._clock.now())
         self._turns.add_message(resident, event)
 
-    async def fire_all(self, due: list[TimerRow]) -> None:
+    async def fire_all(self, due: Sequence[TimerRow]) -> None:
         """Load the instances of due timers and let them fire."""
         residents = await self._working_set.load_keys([key_of(timer.row) for timer in due])
         by_key = {resident.instance.key: resident for resident in residents}

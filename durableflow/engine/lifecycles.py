@@ -8,7 +8,7 @@ that is due goes into the same transaction.  Whoever calls has loaded the others
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 from durableflow._proto import task_hub_pb2 as pb
@@ -17,7 +17,7 @@ from durableflow.engine.activities import Activities
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.core import Core
 from durableflow.engine.outcome import ChildStart, Continuation, Outcome
-from durableflow.engine.resident import Resident
+from durableflow.engine.resident import Resident, wake
 from durableflow.engine.state import CONTINUED_AS_NEW
 from durableflow.engine.timers import Timers
 from durableflow.engine.turns import Turns
@@ -78,6 +78,14 @@ class Lifecycles:
         self._committer.writes(resident).drop_work()
         self._turns.apply(resident, outcome)
 
+    def replace(self, old: Resident | None, request: pb.CreateInstanceRequest) -> Resident:
+        """Make a new instance; an old one of its id goes, and whoever waits for it is told."""
+        if old is not None:
+            if not old.instance.is_terminal:
+                self.terminate(old, None)
+            self.remove(old)
+        return self.create(request)
+
     def remove(self, resident: Resident) -> None:
         """Take an instance away with everything of its."""
         self._stop_work(resident)
@@ -85,7 +93,8 @@ class Lifecycles:
         self._histories.drop(resident)
         self._committer.writes(resident).removed = True
         self._working_set.settle(resident)
-        _wake(resident)
+        wake(resident.start_waiters)
+        wake(resident.completion_waiters)
 
     def carry_out(self, resident: Resident, outcome: Outcome) -> None:
         """Do to other instances what an applied outcome asks for."""
@@ -127,7 +136,8 @@ class Lifecycles:
         writes.created = True
         for message in instance.inbox:
             writes.add_message(message)
-        _wake(resident)
+        wake(resident.start_waiters)
+        wake(resident.completion_waiters)
         self._turns.ready(new)
 
     def terminate_all(self, resident: Resident, output: str | None, *, recursive: bool) -> None:
@@ -146,13 +156,24 @@ class Lifecycles:
 
         Call it, and use what it loads, inside ``WorkingSet.holding``.
         """
-        root = await self._working_set.load(instance_id)
-        if root is None or not with_family:
-            return root
-        if root.instance.parent_id is not None:
-            await self._working_set.load(root.instance.parent_id)
-        while missing := list(_missing(self._working_set.get, root)):
+        if not with_family:
+            return await self._working_set.load(instance_id)
+        root = await self.load_with_parent(instance_id)
+        asked: set[str] = set()
+        while root is not None and (missing := _missing(self._working_set.get, root) - asked):
+            asked |= missing  # some of them may be gone by now
             await asyncio.gather(*(self._working_set.load(i) for i in missing))
+        return self._working_set.get(instance_id)
+
+    async def load_with_parent(self, instance_id: str) -> Resident | None:
+        """Load an instance whose end may be near, and its parent, who is to hear of that.
+
+        Call it, and use what it loads, inside ``WorkingSet.holding``.
+        """
+        resident = await self._working_set.load(instance_id)
+        if resident is None or resident.instance.parent_id is None:
+            return resident
+        await self._working_set.load(resident.instance.parent_id)
         return self._working_set.get(instance_id)
 
     def _start_child(self, resident: Resident, child: ChildStart) -> None:
@@ -197,20 +218,16 @@ class Lifecycles:
             self._delivery.pull(turn.stream)
 
 
-def _missing(get: Callable[[str], Resident | None], root: Resident) -> Iterator[str]:
+def _missing(get: Callable[[str], Resident | None], root: Resident) -> set[str]:
     """The ids of live descendants that are not in memory."""
-    waiting = [root]
+    missing: set[str] = set()
+    waiting, seen = [root], {root}  # instances may have started each other
     while waiting:
         for child_id in waiting.pop().instance.children:
             child = get(child_id)
             if child is None:
-                yield child_id
-            else:
+                missing.add(child_id)
+            elif child not in seen:
+                seen.add(child)
                 waiting.append(child)
-
-
-def _wake(resident: Resident) -> None:
-    """Let whoever waits for an instance that is gone look again."""
-    for waiter in resident.start_waiters + resident.completion_waiters:
-        if not waiter.done():
-            waiter.set_result(None)
+    return missing

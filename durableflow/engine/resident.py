@@ -74,3 +74,11 @@ class Resident:
             or self.instance.activities
             or self.instance.is_runnable
         )
+
+
+def wake(waiters: list[asyncio.Future[None]]) -> None:
+    """Have those who wait look again."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()

@@ -87,4 +87,4 @@ def instance_of(row: Row) -> Instance:
 
 def _parked_text(instance: Instance) -> str | None:
     parked = instance.parked
-    return None if parked is None else json.dumps([parked.kind, parked.reason, parked.times])
+    return None if parked is None else json.dumps([parked.kind, parked.reason])

@@ -29,7 +29,7 @@ CREATE TABLE instances (
     chunks        INTEGER NOT NULL,
     last_started  INTEGER NOT NULL,
     suspended     INTEGER NOT NULL,
-    parked        TEXT,               -- a JSON array [kind, reason, times], or NULL
+    parked        TEXT,               -- a JSON array [kind, reason], or NULL
     generation    INTEGER NOT NULL    -- 1, and one more with each continue-as-new
 );
 CREATE INDEX instances_by_creation ON instances (created, key);

@@ -19,6 +19,9 @@ from durableflow._proto import task_hub_pb2 as pb
 ROW_BITS = 24
 ROW_SPAN = 1 << ROW_BITS
 
+# A turn is the last one that finds a history this long; a sixteenth is left for what it adds.
+MOST_EVENTS = ROW_SPAN // 16 * 15
+
 RUNNING = pb.ORCHESTRATION_STATUS_RUNNING
 COMPLETED = pb.ORCHESTRATION_STATUS_COMPLETED
 CONTINUED_AS_NEW = pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW
@@ -54,11 +57,10 @@ class Message:
 
 @define(slots=True, eq=False)
 class Parked:
-    """Why an instance stands still: a worker gave it back (how often in a row), or a quarantine."""
+    """Why an instance stands still: a worker gave it back, or a quarantine."""
 
     kind: str
     reason: str
-    times: int = 1
 
 
 @define(slots=True, eq=False)
@@ -114,6 +116,11 @@ class Instance:
     def is_terminal(self) -> bool:
         """Nothing will change this instance but a purge or a replacement."""
         return self.status in TERMINAL
+
+    @property
+    def is_full(self) -> bool:
+        """Its history is as long as it may get."""
+        return self.events >= MOST_EVENTS
 
     @property
     def is_runnable(self) -> bool:

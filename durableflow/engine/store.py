@@ -25,7 +25,7 @@ from durableflow.errors import (
     StorageUnusableError,
 )
 from durableflow.hub.names import new_id
-from durableflow.protocol.times import micros_of
+from durableflow.protocol.times import bounded_micros_of
 
 APPLICATION_ID: Final = 0x64666C77
 SCHEMA_VERSION: Final = 1
@@ -147,8 +147,16 @@ class Reader:
             return dict(self._connection.execute("SELECT name, value FROM meta"))
 
     def last_key(self) -> int:
-        """The highest key in use, 0 if none."""
-        return int(self._one("SELECT coalesce(max(key), 0) FROM instances"))
+        """The highest key in use, 0 if none.
+
+        Activities of an execution that is gone may still be outstanding under its key.
+        """
+        return int(
+            self._one(
+                "SELECT max(coalesce((SELECT max(key) FROM instances), 0), "
+                f"coalesce((SELECT max(row) FROM activities), 0) / {ROW_SPAN})"
+            )
+        )
 
     def busy_keys(self) -> list[int]:
         """Keys of the instances that have an event waiting or an activity outstanding."""
@@ -258,10 +266,10 @@ def _conditions(query: pb.InstanceQuery) -> tuple[str, list[object]]:
         values += query.runtimeStatus
     if query.HasField("createdTimeFrom"):
         where += " AND created >= ?"
-        values.append(micros_of(query.createdTimeFrom))
+        values.append(bounded_micros_of(query.createdTimeFrom))
     if query.HasField("createdTimeTo"):
         where += " AND created < ?"
-        values.append(micros_of(query.createdTimeTo))
+        values.append(bounded_micros_of(query.createdTimeTo))
     if query.HasField("instanceIdPrefix"):
         prefix = query.instanceIdPrefix.value
         where += " AND substr(instance_id, 1, ?) = ?"

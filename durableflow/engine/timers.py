@@ -8,12 +8,15 @@ and clock jumps delay a timer by that much at most and never fire it early.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush, nsmallest
 from typing import Final
 
 from durableflow.engine.batch import TimerRow
 from durableflow.engine.clock import Clock
+
+log = logging.getLogger(__name__)
 
 MAX_WAIT: Final = 30.0
 # Due timers are released this many at a time.
@@ -65,7 +68,7 @@ class Timers:
         if (timer.fire_at, timer.row) >= self._horizon:
             return
         heappush(self._heap, entry)
-        if len(self._heap) > 2 * HEAP:
+        if len(self._heap) > 2 * HEAP and self._filling is None:
             self._cut()
         if self._heap[0] is entry:
             self._arm()
@@ -101,7 +104,12 @@ class Timers:
 
     def _filled(self, future: asyncio.Future[list[TimerRow]]) -> None:
         self._filling = None
-        if self._stopped or future.cancelled() or future.exception() is not None:
+        if self._stopped or future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            log.warning("Timers cannot be read now; they are tried again. %s", error)
+            self._arm()
             return
         rows = future.result()
         before = self._horizon

@@ -26,13 +26,19 @@ from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine import state
-from durableflow.engine.actions import carry_out, child_id, confirm
+from durableflow.engine.actions import carry_out, child_id, confirm, fail, may_end
 from durableflow.engine.outcome import Continuation, Outcome, ScheduledTimer
 from durableflow.engine.state import ROW_SPAN, Instance, Message, start_row
-from durableflow.protocol.times import micros_of, set_micros
+from durableflow.protocol.times import bounded_micros_of, micros_of, set_micros
 
 CHILD_ENDED: Final = "durableflow.errors.OrchestrationTerminated"
 ALREADY_EXISTS: Final = "durableflow.errors.InstanceAlreadyExistsError"
+TOO_LONG: Final = "durableflow.errors.OrchestratorError"
+
+_TOO_LONG_TEXT: Final = (
+    "The history of instance '{instance.instance_id}' has {instance.events} events, as many as it "
+    "may have. Let the orchestrator call continue_as_new from time to time."
+)
 
 # What waits for an instance whatever its generation; everything else answers one execution.
 _OUTLIVING: Final = frozenset({"eventRaised", "executionSuspended", "executionResumed"})
@@ -85,7 +91,7 @@ def create(
         instance.parent_id = parent.orchestrationInstance.instanceId
     if not request.HasField("scheduledStartTimestamp"):
         return instance, None
-    instance.scheduled = micros_of(request.scheduledStartTimestamp)
+    instance.scheduled = bounded_micros_of(request.scheduledStartTimestamp)
     started.scheduledStartTimestamp.CopyFrom(request.scheduledStartTimestamp)
     if instance.scheduled <= now:
         return instance, None
@@ -134,6 +140,8 @@ def apply_turn(
         outcome.trace = response.orchestrationTraceContext.SerializeToString()
     for action in response.actions:
         carry_out(instance, outcome, action)
+    if instance.is_full and outcome.status == state.RUNNING and outcome.continued is None:
+        fail(outcome, TOO_LONG, _TOO_LONG_TEXT.format(instance=instance))
     _close_turn(outcome)
     return outcome
 
@@ -216,8 +224,10 @@ def targets(instance: Instance, response: pb.OrchestratorResponse) -> dict[str, 
             ids.setdefault(action.sendEvent.instance.instanceId, False)
         elif kind == "terminateOrchestration":
             ids[action.terminateOrchestration.instanceId] = True
-        elif kind == "completeOrchestration" and instance.parent_id is not None:
+        if instance.parent_id is not None and may_end(action):
             ids.setdefault(instance.parent_id, False)
+    if instance.parent_id is not None and instance.is_full:
+        ids.setdefault(instance.parent_id, False)
     ids.pop(instance.instance_id, None)
     return ids
 

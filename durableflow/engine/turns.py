@@ -19,8 +19,8 @@ from durableflow.engine.core import Core
 from durableflow.engine.filters import QueueKey
 from durableflow.engine.histories import INLINE_BYTES, past_events
 from durableflow.engine.outcome import Continuation, Outcome
-from durableflow.engine.resident import Resident, Turn
-from durableflow.engine.state import PENDING, QUARANTINE, ROW_SPAN, Message, Parked
+from durableflow.engine.resident import Resident, Turn, wake
+from durableflow.engine.state import QUARANTINE, ROW_SPAN, Message, Parked
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.trouble import call_error
@@ -217,7 +217,7 @@ class Turns:
         kind = keys.get(metadata, keys.ABANDON_KIND)
         if kind is not None:
             reason = keys.decode_text(keys.get(metadata, keys.ABANDON_REASON) or "")
-            resident.instance.parked = Parked(kind, reason, resident.abandons)
+            resident.instance.parked = Parked(kind, reason)
             self._committer.writes(resident).changed = True
         resident.wake = self._loop.call_later(
             backoff_seconds(resident.abandons), self.wake, resident
@@ -266,7 +266,6 @@ class Turns:
             self._others.carry_out(resident, outcome)
             self._others.continue_as_new(resident, outcome, outcome.continued)
             return
-        was_pending = instance.status == PENDING
         chunk = outcome.chunk.SerializeToString()
         parked = instance.parked
         writes.add_chunk(instance.key * ROW_SPAN + instance.chunks, chunk)
@@ -284,11 +283,10 @@ class Turns:
             writes.end()
             resident.session = None
             self._histories.drop(resident)
-            _resolve(resident.completion_waiters)
+            wake(resident.completion_waiters)
         else:
             self._histories.extend(resident, chunk)
-        if was_pending:
-            _resolve(resident.start_waiters)
+        wake(resident.start_waiters)
         self._others.carry_out(resident, outcome)
 
     def _send(self, resident: Resident, stream: Stream) -> None:
@@ -371,10 +369,3 @@ def _attach_history(request: pb.OrchestratorRequest, stream: Stream, chunks: lis
         request.requiresHistoryStreaming = True
     else:
         request.pastEvents.extend(past_events(chunks))
-
-
-def _resolve(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    waiters.clear()

@@ -21,6 +21,11 @@ def micros_of(timestamp: Timestamp) -> int:
     return timestamp.seconds * _MICROS_PER_SECOND + timestamp.nanos // _NANOS_PER_MICRO
 
 
+def bounded_micros_of(timestamp: Timestamp) -> int:
+    """Return the same for a timestamp that others wrote, moved into the years 1970 to 9999."""
+    return min(max(micros_of(timestamp), 0), LATEST_MICROS)
+
+
 def set_micros(timestamp: Timestamp, micros: int) -> None:
     """Set a timestamp, usually a field of a message, to microseconds since 1970-01-01 UTC."""
     seconds, rest = divmod(micros, _MICROS_PER_SECOND)

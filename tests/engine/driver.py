@@ -143,14 +143,16 @@ class Client:
     async def resume(self, instance_id: str) -> None:
         await self.hub.resume_instance(pb.ResumeRequest(instanceId=instance_id))
 
-    async def terminate(self, instance_id: str, output: str | None = None) -> None:
-        request = pb.TerminateRequest(instanceId=instance_id)
+    async def terminate(
+        self, instance_id: str, output: str | None = None, *, recursive: bool = False
+    ) -> None:
+        request = pb.TerminateRequest(instanceId=instance_id, recursive=recursive)
         if output is not None:
             request.output.value = output
         await self.hub.terminate_instance(request)
 
-    async def purge(self, instance_id: str) -> int:
-        request = pb.PurgeInstancesRequest(instanceId=instance_id)
+    async def purge(self, instance_id: str, *, recursive: bool = False) -> int:
+        request = pb.PurgeInstancesRequest(instanceId=instance_id, recursive=recursive)
         return (await self.hub.purge_instances(request)).deletedInstanceCount
 
     async def completion(self, instance_id: str, within: float = DEADLINE_SECONDS) -> int:

@@ -358,6 +358,45 @@ async def test_a_worker_that_reconnects_before_its_old_stream_is_lost_keeps_its_
     assert again.request == activity.request
 
 
+async def test_a_worker_that_is_lost_again_has_ten_seconds_again(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    async with Worker(engine, "same") as worker:
+        activity = await one_activity_in(worker, client)
+    await loop_time.advance(6.0)
+    async with Worker(engine, "same"):
+        await loop_time.advance(1.0)
+    async with Worker(engine, "other") as other:
+        await loop_time.advance(9.0)
+        await settle(engine)
+        within = other.waiting
+        await loop_time.advance(2.0)
+        again = await other.activity()
+
+    assert within == []
+    assert again.request == activity.request
+
+
+async def test_what_a_lost_worker_gives_back_itself_runs_once_more_and_no_more(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    async with Worker(engine, "lost") as worker:
+        activity = await one_activity_in(worker, client)
+    await activity.abandon()
+    async with Worker(engine, "other", activities=1) as other:
+        await loop_time.advance(1.5)
+        again = await other.activity()
+        await loop_time.advance(60.0)
+        await settle(engine)
+        twice = other.waiting
+        await again.complete()
+        turn = await other.turn()
+        await turn.call("next", first_id=2)
+        await other.activity("next")
+
+    assert twice == []
+
+
 async def test_the_first_answer_wins_when_an_activity_was_offered_twice(
     engine: Engine, client: Client, loop_time: LoopTime
 ) -> None:

@@ -794,3 +794,24 @@ async def test_a_response_in_parts_is_refused_and_can_be_given_whole(
 
     assert refused.value.status is Status.INVALID_ARGUMENT
     assert await client.status("a") == COMPLETED
+
+
+# Waiting for the start
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_who_waits_for_the_start_hears_of_a_suspension_and_of_an_end_without_one(
+    engine: Engine, client: Client, ends: bool
+) -> None:
+    await client.start(id="a")
+    if ends:
+        await client.suspend("a")
+        await client.resume("a")
+    request = pb.GetInstanceRequest(instanceId="a")
+    waiting = asyncio.create_task(engine.wait_for_instance_start(request, timeout=5))
+    await settle(engine)
+
+    await (client.terminate("a") if ends else client.suspend("a"))
+
+    status = (await waiting).orchestrationState.orchestrationStatus
+    assert status == (TERMINATED if ends else SUSPENDED)

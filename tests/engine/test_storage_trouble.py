@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from durableflow.engine.engine import Engine
 from durableflow.errors import StorageTooNewError, StorageUnusableError
-from tests.engine.driver import PENDING, Client
+from durableflow.protocol.actions import create_timer
+from tests.engine.conftest import OpenEngine
+from tests.engine.driver import (
+    HOUR,
+    MINUTE,
+    PENDING,
+    Client,
+    LoopTime,
+    ManualClock,
+    Worker,
+    kinds,
+    settle,
+)
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -188,3 +203,90 @@ async def test_after_a_refusal_the_same_engine_opens_once_the_file_is_put_right(
 
     await Client(engine).start(id="a")
     await engine.close()
+
+
+# Trouble that passes
+
+
+@contextmanager
+def unreadable(file: Path, table: str) -> Iterator[None]:
+    """Let whatever needs a table fail for a while."""
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as other:
+        other.execute(f"ALTER TABLE {table} RENAME TO hidden")
+        try:
+            yield
+        finally:
+            other.execute(f"ALTER TABLE hidden RENAME TO {table}")
+
+
+async def waiting_for_a_timer(opened: OpenEngine, clock: ManualClock) -> None:
+    """Leave an instance behind that waits for an hour, by that clock."""
+    engine = await opened(clock=clock)
+    async with Worker(engine) as worker:
+        await Client(engine).start(id="a")
+        await (await worker.turn()).complete(create_timer(1, clock.now() + HOUR))
+    await engine.close()
+
+
+async def test_a_timer_whose_instance_cannot_be_read_at_once_fires_later(
+    opened: OpenEngine, file: Path, clock: ManualClock, loop_time: LoopTime
+) -> None:
+    await waiting_for_a_timer(opened, clock)
+    engine = await opened(clock=clock)
+    async with Worker(engine) as worker:
+        await settle(engine)
+        with unreadable(file, "instances"):
+            clock.advance(HOUR)
+            await asyncio.sleep(0.1)
+        await loop_time.advance(31.0)
+
+        assert kinds((await worker.turn("a")).new)[1:] == ["timerFired"]
+
+
+async def test_timers_that_cannot_be_read_at_the_start_fire_later(
+    opened: OpenEngine, file: Path, loop_time: LoopTime
+) -> None:
+    clock = ManualClock(announces=False)
+    await waiting_for_a_timer(opened, clock)
+    clock.advance(HOUR + MINUTE)
+    with unreadable(file, "timers"):
+        engine = await opened(clock=clock)
+        await asyncio.sleep(0.1)
+    async with Worker(engine) as worker:
+        await loop_time.advance(31.0)
+
+        assert kinds((await worker.turn("a")).new)[1:] == ["timerFired"]
+
+
+async def test_an_activity_that_cannot_be_read_at_once_is_handed_out_later(
+    opened: OpenEngine, file: Path, loop_time: LoopTime
+) -> None:
+    engine = await opened()
+    async with Worker(engine) as worker:
+        await Client(engine).start(id="a")
+        await (await worker.turn()).call("charge")
+        await (await worker.activity()).abandon()
+        with unreadable(file, "activities"):
+            await loop_time.advance(1.1)
+            await asyncio.sleep(0.1)
+        await loop_time.advance(60.0)
+
+        assert (await worker.activity()).name == "charge"
+
+
+async def test_a_commit_that_fails_at_the_end_does_not_hold_the_end_up(
+    opened: OpenEngine, file: Path
+) -> None:
+    engine = await opened()
+    worker = Worker(engine)
+    async with worker:
+        await Client(engine).start(id="a")
+        await worker.turn()
+        await settle(engine)
+        with unreadable(file, "dispatched"):
+            await worker.leave()
+            async with asyncio.timeout(5):
+                await engine.close()
+
+    again = await opened()
+    assert await Client(again).status("a") == PENDING

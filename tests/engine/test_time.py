@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
 from durableflow.protocol.actions import create_timer
 from durableflow.protocol.times import micros_of
@@ -354,3 +357,24 @@ async def test_on_the_clock_of_the_machine_a_timer_fires_by_itself(
     fired = await worker.turn()
 
     assert micros_of(fired.new[0].timestamp) >= due
+
+
+@pytest.mark.parametrize("seconds", [2**62, -(2**62)])
+async def test_times_that_are_in_no_calendar_do_not_disturb_the_hub(
+    engine: Engine, client: Client, worker: Worker, seconds: int
+) -> None:
+    before = engine.incarnation
+    never = pb.CreateInstanceRequest(name="order", instanceId="a")
+    never.scheduledStartTimestamp.seconds = seconds
+    await engine.start_instance(never)
+    timer = pb.OrchestratorAction(id=1)
+    timer.createTimer.fireAt.seconds = seconds
+    await client.start(id="b")
+    await (await worker.turn("b")).complete(timer)
+    query = pb.QueryInstancesRequest()
+    query.query.createdTimeFrom.seconds = seconds
+
+    shown = (await engine.query_instances(query)).orchestrationState
+
+    assert {state.instanceId for state in shown} == (set() if seconds > 0 else {"a", "b"})
+    assert engine.incarnation == before

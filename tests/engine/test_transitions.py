@@ -297,3 +297,29 @@ def test_a_start_in_the_future_is_held_back() -> None:
     assert held is not None
     assert held.fire_at == NOW // 1_000_000 * 1_000_000 + 60_000_000
     assert not instance.is_runnable
+
+
+def test_an_instance_whose_history_is_full_fails_unless_it_ends_or_starts_over() -> None:
+    outcomes = []
+    for actions in ((schedule(1),), (complete(),), (complete(state.CONTINUED_AS_NEW),)):
+        instance = started()
+        instance.events = state.MOST_EVENTS
+        events = transitions.new_events(instance, NOW)
+        outcomes.append(transitions.apply_turn(instance, events, response(*actions), NOW))
+    too_long, ended, renewed = outcomes
+
+    assert too_long.status == state.FAILED
+    assert "continue_as_new" in pb.TaskFailureDetails.FromString(too_long.failure).errorMessage
+    assert (ended.status, ended.failure) == (state.COMPLETED, None)
+    assert (renewed.continued is not None, renewed.failure) == (True, None)
+
+
+def test_the_failure_of_a_child_whose_history_is_full_reaches_its_parent() -> None:
+    parent = pb.ParentInstanceInfo()
+    parent.orchestrationInstance.instanceId = "p"
+    request = pb.CreateInstanceRequest(instanceId="a", name="order")
+    child, _ = transitions.create(request, key=7, execution_id="e", now=NOW, parent=parent)
+    before = transitions.targets(child, response(schedule(1)))
+    child.events = state.MOST_EVENTS
+
+    assert (before, transitions.targets(child, response(schedule(1)))) == ({}, {"p": False})
