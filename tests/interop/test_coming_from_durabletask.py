@@ -206,7 +206,7 @@ def public_names() -> Iterator[str]:
                 continue
             yield name
             if name in WITH_MEMBERS:
-                members = {m for m in dir(value) if not m.startswith("_")}
+                members = {m for m in dir(value) if not m.startswith("_")} - set(dir(Exception))
                 if dataclasses.is_dataclass(value):
                     members |= {f.name for f in dataclasses.fields(value) if f.name[0] != "_"}
                 yield from (f"{name}.{member}" for member in members)
