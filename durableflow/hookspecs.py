@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
     from durableflow.notifications import ActivityFinished, ActivityStarted, TurnFinished
+    from durableflow.protocol.traces import TraceContext
     from durableflow.versioning import Resolution, VersionRequest
 
 PROJECT: Final = "durableflow"
@@ -169,6 +170,25 @@ def worker_stopping(app: App) -> None:
 
     Args:
         app: The app that runs.
+    """
+
+
+@hookspec(firstresult=True)
+def resolve_trace_context(name: str, instance_id: str) -> TraceContext | None:
+    """Say where in a trace a new instance belongs.
+
+    Called by clients for each start, where it is made: the caller's thread and context variables
+    are at hand.  Where a plugin implements it, workers give each traced orchestration a span id of
+    its own, which its activities and sub-orchestrations get as their parent, and of which
+    ``turn_finished`` tells.
+
+    Args:
+        name: The orchestrator's name.
+        instance_id: The instance that is about to be started.
+
+    Returns:
+        The span that starts it, or None to leave it to the next plugin; if all do, the instance is
+        not traced.
     """
 
 

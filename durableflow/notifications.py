@@ -9,23 +9,24 @@ from typing import Literal, TypeAlias
 import attrs
 
 from durableflow.protocol.failures import FailureDetails
+from durableflow.protocol.traces import TraceContext
 
 TurnOutcome: TypeAlias = Literal[
     "waiting", "completed", "failed", "terminated", "continued_as_new", "parked", "given_back"
 ]
 
 
-@attrs.frozen
-class TraceContext:
-    """Where in a trace something belongs, as the W3C says it.
+@attrs.frozen(kw_only=True)
+class OrchestrationTrace:
+    """Where in a trace an orchestration belongs.
 
     Attributes:
-        traceparent: Version, trace id, span id and flags in hexadecimal.
-        tracestate: What vendors add; "" for nothing.
+        parent: What started it.
+        own: Its own span, which its activities and sub-orchestrations are told as their parent.
     """
 
-    traceparent: str
-    tracestate: str = ""
+    parent: TraceContext
+    own: TraceContext
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +38,7 @@ class TurnFinished:
     Attributes:
         name: The orchestrator's name.
         version: The instance's version; None if it has none.
-        time: The orchestrator's own time in this turn, in UTC; None if it did not begin.
+        time: The orchestrator's own time in this turn, in UTC.
         outcome: ``waiting``: it goes on when something happens; ``parked``: set aside, since no
             code here fits; ``given_back``: it comes again.
         reason: Why it failed, or was parked or given back; "" otherwise.
@@ -45,21 +46,23 @@ class TurnFinished:
         new_events: How many brought it here.
         actions: How much it asked for: activities, timers and the like.
         seconds: How long it took.
-        trace: Where the instance belongs; None if nothing traces.
+        started_at: When this execution of the instance began, in UTC.
+        trace: Where it belongs; None if whoever started it did not trace, or no plugin does here.
     """
 
     instance_id: str
     execution_id: str
     name: str
     version: str | None
-    time: datetime | None
+    time: datetime
     outcome: TurnOutcome
     reason: str = ""
     replayed_events: int
     new_events: int
     actions: int
     seconds: float
-    trace: TraceContext | None = None
+    started_at: datetime
+    trace: OrchestrationTrace | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +75,7 @@ class ActivityStarted:
         version: The version that was asked for; None if none was.
         attempt: How often the call has been tried, this time included.
         tags: The tags of the call.
-        trace: Where the call belongs; None if nothing traces.
+        trace: What called; None if that is not traced.
     """
 
     instance_id: str

@@ -15,6 +15,7 @@ import pluggy
 
 from durableflow import hookspecs
 from durableflow.errors import PluginError
+from durableflow.protocol.traces import TraceContext
 from durableflow.versioning import Abandon, Fail, Resolution, Run, VersionRequest
 
 if TYPE_CHECKING:
@@ -196,6 +197,17 @@ class PluginSet:
         ):
             raise self._wrong_answer("work_item_versions", versions, "a tuple of text and None")
         return tuple(versions)
+
+    def resolve_trace_context(self, name: str, instance_id: str) -> TraceContext | None:
+        """Return where in a trace a new instance belongs; None if nothing traces.
+
+        Raises:
+            PluginError: a plugin answered something else.
+        """
+        context = self._call("resolve_trace_context", name=name, instance_id=instance_id)
+        if context is not None and not isinstance(context, TraceContext):
+            raise self._wrong_answer("resolve_trace_context", context, "a TraceContext or None")
+        return context
 
     def turn_finished(self, turn: TurnFinished) -> None:
         """Tell that a turn has been made.  Never raises."""

@@ -167,7 +167,11 @@ class Operations:
             )
             return self._hub.purge_instances(request, timeout=timeout)
 
-        return purged(await calls.repeatable(send, subject))
+        result = purged(await calls.repeatable(send, subject))
+        plugins = self._core.plugins
+        if result.deleted_instance_count and plugins.implement("instances_purged"):
+            await asyncio.to_thread(plugins.instances_purged, [instance_id])
+        return result
 
     def query(self, query: OrchestrationQuery | None) -> Pages:
         """Look for instances."""

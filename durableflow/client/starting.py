@@ -20,6 +20,7 @@ from durableflow.client.replies import wire_statuses
 from durableflow.errors import NotRegisteredError, UsageError
 from durableflow.hub.names import new_id
 from durableflow.protocol.times import to_timestamp
+from durableflow.protocol.traces import TraceContext
 from durableflow.registry import ABSENT, OrchestratorDefinition
 from durableflow.routing import Run, VersionRequest
 from durableflow.spelling import similar_names, why_mistaken
@@ -59,6 +60,7 @@ class Start:
     Attributes:
         id_is_ours: Whether the id was made here, so that no other start can have it.
         output_type: What the orchestrator returns; Any if that is not known.
+        trace: Where in a trace the instance belongs; None if nothing traces.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Start:
     id_is_ours: bool
     output_type: Any
     options: Options
+    trace: TraceContext | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -85,6 +88,8 @@ class Start:
             request.input.value = self.input
         if self.options.start_at is not None:
             request.scheduledStartTimestamp.CopyFrom(to_timestamp(self.options.start_at))
+        if self.trace is not None:
+            request.parentTraceContext.CopyFrom(self.trace.to_message())
         replaceable = _REPLACEABLE.get(self.options.reuse_id_policy)
         if replaceable is not None:
             request.orchestrationIdReusePolicy.replaceableStatus.extend(replaceable)
@@ -121,14 +126,16 @@ def plan_start(
         definition = find(name, version) or find(name, None) or given
     if definition is None:
         check_name(core, name, version)
+    instance_id = options.instance_id or new_id()
     return Start(
         name=name,
         version=version,
         input=_serialize(core, name, definition, input),
-        instance_id=options.instance_id or new_id(),
+        instance_id=instance_id,
         id_is_ours=not options.instance_id,
         output_type=Any if definition is None else definition.output_type,
         options=options,
+        trace=core.plugins.resolve_trace_context(name, instance_id),
     )
 
 

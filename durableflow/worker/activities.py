@@ -24,6 +24,7 @@ from durableflow.protocol.sizes import is_refused_for_size, refused_for_size
 from durableflow.worker.activity_runner import ActivityJob, ActivityRunner
 from durableflow.worker.completions import Call, Completions
 from durableflow.worker.coroutines import CoroutinePool
+from durableflow.worker.notices import ActivityNotices
 from durableflow.worker.pool import ActivityPool
 from durableflow.worker.processes import ActivityProcesses
 
@@ -53,6 +54,7 @@ class Activities:
         loop: asyncio.AbstractEventLoop,
         *,
         runner: ActivityRunner,
+        notices: ActivityNotices,
         processes: ActivityProcesses,
         app_loop: Callable[[], asyncio.AbstractEventLoop],
         most: int,
@@ -62,6 +64,7 @@ class Activities:
         self._hub = hub
         self._completions = completions
         self._runner = runner
+        self._notices = notices
         self._processes = processes
         self._loop = loop
         self._lease_seconds = lease_seconds
@@ -155,18 +158,22 @@ class Activities:
     def _run(self, job: ActivityJob) -> None:
         self._begin(job)
         self._runner.run(job)
+        self._notices.end(job)
 
     def _run_in_process(self, job: ActivityJob) -> None:
         if job.definition is not None:
             self._processes.run(job, job.definition, partial(self._begin, job))
+            self._notices.end(job)
 
     async def _run_async(self, job: ActivityJob) -> None:
         self._begin(job)
         await self._runner.run_async(job)
+        self._notices.end(job)
         self._report(job)
 
     def _begin(self, job: ActivityJob) -> None:
-        """Have a job timed from now on.  Called where it runs."""
+        """Have a job timed from now on, and tell that it begins.  Called where it runs."""
+        self._notices.begin(job)
         seconds = None if job.definition is None else job.definition.timeout_seconds
         if seconds is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the worker has stopped

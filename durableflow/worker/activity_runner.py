@@ -15,6 +15,7 @@ from attrs import define, field
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
 from durableflow.errors import ConversionError, NotRegisteredError
+from durableflow.notifications import ActivityStarted
 from durableflow.protocol.failures import from_exception, to_message
 from durableflow.protocol.metadata import ATTEMPT
 from durableflow.protocol.sizes import DEFAULT_MAX_PAYLOAD_BYTES, check_payload
@@ -36,6 +37,8 @@ class ActivityJob:
         result: Its result as JSON text.
         failure: Why it failed; the result does not count then.
         cancel_token: Tells the activity that nobody waits for it any more.
+        notice: What plugins were told at its beginning; None if they were not.
+        begun: When that was, on the monotonic clock.
     """
 
     request: pb.ActivityRequest
@@ -44,6 +47,8 @@ class ActivityJob:
     result: str | None = None
     failure: pb.TaskFailureDetails | None = None
     cancel_token: CancelToken = field(factory=CancelToken, repr=False)
+    notice: ActivityStarted | None = field(default=None, repr=False)
+    begun: float = 0.0
 
     @property
     def instance_id(self) -> str:

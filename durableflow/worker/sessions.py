@@ -13,6 +13,7 @@ from attrs import define
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.replay import Session
+from durableflow.worker.notices import Execution
 
 Key = tuple[str, str]
 
@@ -26,6 +27,7 @@ class KeptSession:
         token: The completion token of the turn.
         tail: The newest events it was fed and where they are in the history, as a digest; None
             where the engine states positions.
+        execution: What its beginning says.
     """
 
     session: Session
@@ -33,6 +35,7 @@ class KeptSession:
     token: str
     tail: Tail | None = None
     size_bytes: int = 0
+    execution: Execution | None = None
 
 
 @define(eq=False)

@@ -35,11 +35,13 @@ from durableflow.protocol.actions import complete_orchestration
 from durableflow.protocol.failures import from_exception
 from durableflow.protocol.metadata import POSITION
 from durableflow.protocol.sizes import check_payload, check_turn, largest_payload, refused_for_size
+from durableflow.protocol.traces import give_parent
 from durableflow.registry import OrchestratorDefinition, Registry
 from durableflow.replay import Callees, Diverged, Session, Turn
 from durableflow.settings import Settings
 from durableflow.versioning import Abandon, Fail, VersionRequest
 from durableflow.worker.guards import Guard
+from durableflow.worker.notices import Execution
 from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
 
 logger = logging.getLogger(__name__)
@@ -58,11 +60,15 @@ class TurnJob:
 
     Attributes:
         history: The past events, where they had to be read separately.
+        execution: What the beginning of the history says; None until that is known.
+        replayed: How many past events had to be gone through.
     """
 
     request: pb.OrchestratorRequest
     token: str
     history: list[pb.HistoryEvent] | None = None
+    execution: Execution | None = None
+    replayed: int = 0
 
     @property
     def key(self) -> Key:
@@ -139,6 +145,8 @@ class TurnRunner:
         self._callees = callees
         self._converter = converter
         self._plugins = plugins
+        self._tells = plugins.implement("turn_finished")
+        self._traces = plugins.implement("resolve_trace_context")
         self._max_payload_bytes = settings.max_payload_bytes
         self._max_message_bytes = settings.max_message_bytes
         self._fail_on_nondeterminism = settings.on_nondeterminism == "fail"
@@ -152,6 +160,14 @@ class TurnRunner:
 
     def run(self, job: TurnJob) -> Outcome:
         """Make one turn.  Never raises."""
+        if not self._tells:
+            return self._run_safely(job)
+        begun = monotonic()
+        outcome = self._run_safely(job)
+        self._tell(outcome, monotonic() - begun)
+        return outcome
+
+    def _run_safely(self, job: TurnJob) -> Outcome:
         try:
             return self._run(job)
         except BaseException as error:
@@ -166,6 +182,7 @@ class TurnRunner:
         kept = self.sessions.take(job.key)
         if kept is not None and _continues(kept, request, position):
             past: Sequence[pb.HistoryEvent] = ()
+            job.execution = kept.execution
         else:
             if kept is not None:
                 kept.session.close()
@@ -177,10 +194,13 @@ class TurnRunner:
             started = _execution_started(past, request.newEvents)
             if started is None:
                 return GivenBack(job, None, "the history has no executionStarted event")
-            found = self._resolve(started, job)
+            job.execution = Execution.of(started, request)
+            job.replayed = len(past)
+            found = self._resolve(started.executionStarted, job)
             if not isinstance(found, OrchestratorDefinition):
                 return found
             kept = KeptSession(self._new_session(found), found.name, job.token)
+            kept.execution = job.execution
         return self._turn(job, kept, past, stated=bool(position))
 
     def _turn(
@@ -200,6 +220,9 @@ class TurnRunner:
             session.close()
             logger.error("%s", turn.reason)
             return GivenBack(job, NONDETERMINISM, turn.reason)
+        trace = None if kept.execution is None else kept.execution.trace
+        if trace is not None:
+            give_parent(turn.actions, trace.own if self._traces else trace.parent)
         turn = self._within_limits(kept.name, turn)
         if turn.finished:
             session.close()
@@ -208,6 +231,21 @@ class TurnRunner:
             kept.tail = None if stated else Tail.of(request.newEvents, start)
             self.sessions.put(job.key, kept, monotonic())
         return Completed(job, turn, kept.name)
+
+    def _tell(self, outcome: Outcome, seconds: float) -> None:
+        job = outcome.job
+        if job.execution is None or isinstance(outcome, HistoryNeeded):
+            return
+        if isinstance(outcome, Completed):
+            notice = job.execution.turn_made(
+                job.request, outcome.turn, replayed=job.replayed, seconds=seconds
+            )
+        else:
+            is_parked = outcome.kind is not None
+            notice = job.execution.turn_given_back(
+                job.request, outcome.reason, is_parked=is_parked, seconds=seconds
+            )
+        self._plugins.turn_finished(notice)
 
     def _within_limits(self, name: str, turn: Turn) -> Turn:
         """Return a turn, or, if it cannot be sent for its size, the one that fails instead."""
@@ -271,9 +309,8 @@ def _lacks_history(request: pb.OrchestratorRequest, position: str) -> bool:
 
 def _execution_started(
     past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]
-) -> pb.ExecutionStartedEvent | None:
-    events = chain(past, new)
-    return next((e.executionStarted for e in events if e.HasField("executionStarted")), None)
+) -> pb.HistoryEvent | None:
+    return next((event for event in chain(past, new) if event.HasField("executionStarted")), None)
 
 
 def failed_turn(error: Exception) -> Turn:

@@ -22,6 +22,7 @@ from durableflow.worker.activities import LEASE_SECONDS, Activities
 from durableflow.worker.activity_runner import ActivityRunner
 from durableflow.worker.completions import Completions
 from durableflow.worker.health import HealthServer
+from durableflow.worker.notices import ActivityNotices
 from durableflow.worker.orchestrations import Orchestrations, TurnLimits
 from durableflow.worker.processes import ActivityProcesses
 from durableflow.worker.stream import WorkItemLoop
@@ -112,6 +113,7 @@ class Worker:
                 state=self.state,
                 max_payload_bytes=max_payload_bytes,
             ),
+            notices=ActivityNotices(self.plugins),
             processes=self._processes,
             app_loop=self.app_loop,
             most=self.settings.max_concurrent_activities,

@@ -15,6 +15,7 @@ from durableflow.errors import PluginError
 from durableflow.hookspecs import hookimpl
 from durableflow.hub.channel import Channel
 from durableflow.plugins import PluginSet
+from durableflow.protocol.traces import TraceContext
 from durableflow.routing import Abandon, ExactVersionRouting, Fail, Run, VersionRequest
 
 REQUEST = VersionRequest("order", "1.0", "instance")
@@ -83,6 +84,10 @@ class Answering:
 
     @hookimpl
     def work_item_versions(self):
+        return self.answer
+
+    @hookimpl
+    def resolve_trace_context(self):
         return self.answer
 
 
@@ -232,6 +237,15 @@ def test_hook_worker_stopping_tells_so(plugins):
     assert recorder.calls == [("worker_stopping", "app")]
 
 
+def test_hook_resolve_trace_context_says_where_a_start_belongs(plugins):
+    context = TraceContext("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+    assert plugins.resolve_trace_context("order", "a") is None
+
+    plugins.register(Answering(context))
+
+    assert plugins.resolve_trace_context("order", "a") == context
+
+
 def test_hook_turn_finished_tells_what_the_turn_came_to(plugins, recorder):
     plugins.turn_finished("turn")
 
@@ -289,6 +303,7 @@ def test_without_plugins_every_hook_has_a_quiet_answer(plugins):
         ("resolve_start_version", ("order", None, None, ())),
         ("resolve_version", (REQUEST, ("1.0",))),
         ("work_item_versions", ("order", ("1.0",))),
+        ("resolve_trace_context", ("order", "a")),
     ],
 )
 def test_an_answer_of_another_type_names_hook_and_plugin(plugins, hook, arguments):
@@ -441,9 +456,10 @@ def test_the_active_plugins_come_in_the_order_in_which_they_are_asked(plugins):
     plugins.register(ExactVersionRouting(), "first")
     plugins.register(Answering(None), "second")
 
+    routing = ("resolve_start_version", "resolve_version", "work_item_versions")
     assert [(each.name, each.hooks) for each in plugins.active] == [
-        (name, ("resolve_start_version", "resolve_version", "work_item_versions"))
-        for name in ("second", "first")
+        ("second", tuple(sorted((*routing, "resolve_trace_context")))),
+        ("first", routing),
     ]
 
 
