@@ -33,7 +33,10 @@ from durableflow.errors import (
     OrchestrationNotCompletedError,
     OrchestratorError,
     OutcomeUnknownError,
+    PayloadDeniedError,
+    PayloadLostError,
     PayloadTooLargeError,
+    PayloadUnavailableError,
     PluginError,
     RegistrationError,
     SettingsError,
@@ -52,6 +55,8 @@ from durableflow.errors import (
 )
 from durableflow.hookspecs import hookimpl
 from durableflow.protocol.failures import FailureDetails
+from durableflow.protocol.payload_codec import PayloadCodec
+from durableflow.protocol.payload_fields import PayloadField
 from durableflow.replay import (
     CancellableTask,
     Orchestration,
@@ -111,7 +116,12 @@ __all__ = [
     "OrchestrationStatus",
     "OrchestratorError",
     "OutcomeUnknownError",
+    "PayloadCodec",
+    "PayloadDeniedError",
+    "PayloadField",
+    "PayloadLostError",
     "PayloadTooLargeError",
+    "PayloadUnavailableError",
     "PluginError",
     "PurgeInstancesResult",
     "Record",

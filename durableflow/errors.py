@@ -31,6 +31,9 @@ The three branches under the root say whose move it is next:
         ├── WaitTimeoutError            the caller's own deadline passed
         ├── TaskHubUnavailableError     no engine answers at this address
         ├── HistoryLostError            a stored history cannot be read back
+        ├── PayloadUnavailableError     where a payload is stored does not answer now
+        │   └── PayloadDeniedError      it refuses access
+        ├── PayloadLostError            a stored payload cannot be read back, now or ever
         └── StorageError                the embedded engine's file
             ├── StorageFullError
             ├── StorageUnusableError    not a database, not ours, or not writable
@@ -232,6 +235,30 @@ class TaskHubUnavailableError(OperationalError, ConnectionError):
 
 class HistoryLostError(OperationalError):
     """A stored history cannot be read back."""
+
+
+class PayloadUnavailableError(OperationalError, ConnectionError):
+    """Where a payload is stored does not answer; it may later."""
+
+
+class PayloadDeniedError(PayloadUnavailableError):
+    """Where a payload is stored refuses access, until somebody grants it."""
+
+
+class PayloadLostError(OperationalError):
+    """A stored payload is gone, damaged, or in a place that must not be read.
+
+    Trying again cannot help, so retry policies do not.
+
+    Attributes:
+        reference: What stood for the payload, without credentials.
+    """
+
+    is_non_retriable = True
+
+    def __init__(self, message: str, *, reference: str) -> None:
+        super().__init__(message)
+        self.reference = reference
 
 
 class StorageError(OperationalError):

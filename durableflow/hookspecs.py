@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
     from durableflow.notifications import ActivityFinished, ActivityStarted, TurnFinished
+    from durableflow.protocol.payload_codec import PayloadCodec
     from durableflow.protocol.traces import TraceContext
     from durableflow.versioning import Resolution, VersionRequest
 
@@ -86,6 +87,22 @@ def register_task_hubs(app: App) -> Mapping[str, TaskHubFactory] | None:
 
     Returns:
         Scheme, without ``://``, to what makes the hub of an address.
+    """
+
+
+@hookspec
+def register_payload_codecs(app: App) -> Sequence[PayloadCodec] | None:
+    """Offer codecs: what every payload passes through on its way out, and back on its way in.
+
+    Outward the codecs of plugins registered first come first, inward last: with
+    ``plugins=[Encryption(), BlobPayloads()]`` a payload is encrypted and then stored.  All workers
+    and clients of a task hub need codecs that understand one another.
+
+    Args:
+        app: The app.
+
+    Returns:
+        In their order outward.
     """
 
 
@@ -154,25 +171,6 @@ def work_item_versions(
     """
 
 
-@hookspec
-def worker_started(app: App, hub_description: str) -> None:
-    """Learn that a worker is connected and takes work.
-
-    Args:
-        app: The app that runs.
-        hub_description: Where its task hub is, fit for people.
-    """
-
-
-@hookspec
-def worker_stopping(app: App) -> None:
-    """Learn that a worker takes no more work and is about to drain.
-
-    Args:
-        app: The app that runs.
-    """
-
-
 @hookspec(firstresult=True)
 def resolve_trace_context(name: str, instance_id: str) -> TraceContext | None:
     """Say where in a trace a new instance belongs.
@@ -189,6 +187,25 @@ def resolve_trace_context(name: str, instance_id: str) -> TraceContext | None:
     Returns:
         The span that starts it, or None to leave it to the next plugin; if all do, the instance is
         not traced.
+    """
+
+
+@hookspec
+def worker_started(app: App, hub_description: str) -> None:
+    """Learn that a worker is connected and takes work.
+
+    Args:
+        app: The app that runs.
+        hub_description: Where its task hub is, fit for people.
+    """
+
+
+@hookspec
+def worker_stopping(app: App) -> None:
+    """Learn that a worker takes no more work and is about to drain.
+
+    Args:
+        app: The app that runs.
     """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -10,10 +10,14 @@ from durableflow.converter import Converter
 from durableflow.hub.address import TaskHubAddress
 from durableflow.hub.loop import HubLoop
 from durableflow.hub.options import HubOptions
+from durableflow.hub.payloads import PayloadHub
 from durableflow.hub.port import TaskHub, TaskHubFactory
 from durableflow.plugins import PluginSet
+from durableflow.protocol.payload_codec import PayloadCodec
 from durableflow.registry import Registry
 from durableflow.settings import Settings
+
+_ANY: Final = 2**62
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -28,6 +32,22 @@ class Plan:
     settings: Settings
     address: TaskHubAddress
     factory: TaskHubFactory
+    codecs: tuple[PayloadCodec, ...] = attrs.field(init=False)
+
+    @codecs.default
+    def _codecs(self) -> tuple[PayloadCodec, ...]:
+        return self.plugins.payload_codecs(self.app)
+
+    @property
+    def settings_inside(self) -> Settings:
+        """The settings for what is on this side of the payload codecs.
+
+        There is nothing too large there, since codecs may make it small; what they make is
+        measured behind them.
+        """
+        if not self.codecs:
+            return self.settings
+        return attrs.evolve(self.settings, max_payload_bytes=_ANY, max_message_bytes=_ANY)
 
     @property
     def is_private(self) -> bool:
@@ -48,6 +68,13 @@ class Connection:
             configure_channel=plan.plugins.configure_channel,
         )
         self.hub: TaskHub = plan.factory(plan.address, options)
+        if plan.codecs:
+            self.hub = PayloadHub(
+                self.hub,
+                plan.codecs,
+                max_payload_bytes=settings.max_payload_bytes,
+                max_message_bytes=settings.max_message_bytes,
+            )
         self.loop = HubLoop.acquire()
 
     def close(self) -> None:

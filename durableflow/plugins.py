@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from durableflow.hub.channel import Channel
     from durableflow.hub.port import TaskHubFactory
     from durableflow.notifications import ActivityFinished, ActivityStarted, TurnFinished
+    from durableflow.protocol.payload_codec import PayloadCodec
 
 logger = logging.getLogger(__name__)
 
 _HOOKS: Final = tuple(
     name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspecs.PROJECT}_spec")
 )
+
+_CODEC: Final = ("encodes", "encode", "decodes", "decode")
 
 
 @attrs.frozen
@@ -138,6 +141,19 @@ class PluginSet:
                     )
                 factories[scheme] = factory
         return factories
+
+    def payload_codecs(self, app: object) -> tuple[PayloadCodec, ...]:
+        """Collect the codecs that payloads pass through, in their order outward.
+
+        Raises:
+            PluginError: a plugin offers something that is no codec.
+        """
+        offered = self._call("register_payload_codecs", app=app) or ()
+        codecs = [codec for codecs in reversed(offered) for codec in codecs]
+        for codec in codecs:
+            if not all(callable(getattr(codec, name, None)) for name in _CODEC):
+                raise self._wrong_answer("register_payload_codecs", codec, "a list of PayloadCodec")
+        return tuple(codecs)
 
     def resolve_start_version(
         self,

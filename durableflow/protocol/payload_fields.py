@@ -34,7 +34,7 @@ class PayloadField:
     crosses: bool
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class PayloadSlot:
     """A payload in a message.
 
@@ -105,7 +105,7 @@ _PRIVATE: Final = {
 
 def _fields(table: dict[str, str], *, crosses: bool) -> dict[str, PayloadField]:
     return {
-        key: PayloadField(*key.split("."), what=what, crosses=crosses)
+        key: PayloadField(key.partition(".")[0], key.partition(".")[2], what, crosses)
         for key, what in table.items()
     }
 
@@ -255,9 +255,7 @@ def _search_within(descriptor: Descriptor, above: frozenset[str]) -> _Search:
         payload = PAYLOADS.get(f"{descriptor.name}.{field.name}")
         if payload is not None:
             payloads.append(payload)
-        elif kind is None or kind.full_name in above or kind.GetOptions().map_entry:
-            continue
-        elif not _search_within(kind, above | {descriptor.full_name}):
+        elif not _has_payloads(kind, above | {descriptor.full_name}):
             continue
         elif field.containing_oneof is not None:
             choices.setdefault(field.containing_oneof.name, set()).add(field.name)
@@ -268,3 +266,9 @@ def _search_within(descriptor: Descriptor, above: frozenset[str]) -> _Search:
         tuple(parts),
         tuple((name, frozenset(members)) for name, members in choices.items()),
     )
+
+
+def _has_payloads(kind: Descriptor | None, above: frozenset[str]) -> bool:
+    if kind is None or kind.full_name in above or kind.GetOptions().map_entry:
+        return False
+    return bool(_search_within(kind, above))
