@@ -81,7 +81,7 @@ class Callees:
         """
         if self._is_here(role, name, version) or (role, name) in self._elsewhere:
             return
-        if record.shows_call(journal.last_id + 1, name):
+        if record.shows_call(journal.next_id, name):
             return
         known = self._names(role)
         mistake = self._why_mistaken(role, name, version, known)

@@ -21,6 +21,7 @@ from durableflow.replay.callees import Callees
 from durableflow.replay.calls import Calls, check_text, input_type
 from durableflow.replay.journal import Journal
 from durableflow.replay.loggers import ReplaySafeLogger
+from durableflow.replay.patches import is_patched
 from durableflow.replay.record import Record
 from durableflow.replay.requests import Continuation, EventWait, SentEvent, Timer
 from durableflow.replay.sources import call_site
@@ -179,6 +180,27 @@ class OrchestrationContext(Calls):
         text = journal.converter.dumps(new_input, expected, where=where)
         journal.continuation = Continuation(text, new_version, save_events, origin)
         journal.in_turn = False
+
+    def patched(self, change_id: str) -> bool:
+        """Whether this execution runs with a change of the code; for changing it while it runs.
+
+        Put the new code under ``if ctx.patched("change-id"):`` and leave the old one under
+        ``else:``.  Executions that have gone past this place before keep to the old code, all
+        others take the new one, and the history records it: in each replay the answer is the same.
+        The first answer holds for the whole execution, wherever it is asked for again; a new one
+        begins with each ``continue_as_new``.
+
+        When no instance from before the change is left, delete the old code and the question.
+        Histories that record it may remain.
+
+        Args:
+            change_id: Names the change; never used for another change of this orchestrator.
+        """
+        origin = call_site()
+        check_text("change_id", change_id, required=True)
+        if not self._may_ask():
+            return False
+        return is_patched(change_id, self._journal, self._record, origin)
 
     def set_custom_status(self, status: Any) -> None:
         """Show something about the progress to clients; None clears it.

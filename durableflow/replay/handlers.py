@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import TaskFailedError
 from durableflow.protocol.failures import FailureDetails, from_exception, from_message
+from durableflow.protocol.metadata import PATCHED
 from durableflow.protocol.times import LATEST_MICROS, micros_of, micros_of_timedelta
 from durableflow.replay.determinism import Diverged, diagnose, unknown_kind
 from durableflow.replay.executor import Executor
@@ -80,6 +81,7 @@ def _execution_started(executor: Executor, event: pb.HistoryEvent) -> None:
     journal.name = started.name
     journal.version = started.version.value
     journal.is_later_execution = executor.record.is_later_execution
+    journal.patch_numbers = executor.record.patch_numbers
     if started.HasField("parentInstance"):
         journal.parent_instance_id = started.parentInstance.orchestrationInstance.instanceId
     executor.start(_text(started, "input"))
@@ -132,8 +134,12 @@ def _child_created(executor: Executor, event: pb.HistoryEvent) -> Diverged | Non
 
 
 def _event_sent(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    name = event.eventSent.name
+    if name.startswith(PATCHED):
+        executor.journal.patches[name] = True
+        return None
     made = executor.journal.unconfirmed.pop(event.eventId, None)
-    if isinstance(made, SentEvent) and made.name == event.eventSent.name:
+    if isinstance(made, SentEvent) and made.name == name:
         return None
     return diagnose(executor, event, made)
 

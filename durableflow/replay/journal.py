@@ -21,7 +21,7 @@ from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import ConversionError
-from durableflow.protocol.metadata import LATER_EXECUTION
+from durableflow.protocol.metadata import LATER_EXECUTION, PATCHED
 from durableflow.protocol.times import micros_of, set_micros
 from durableflow.replay.requests import (
     ActivityCall,
@@ -73,6 +73,8 @@ class Journal:
         in_turn: Whether the orchestrator may use its context now.
         evicted: Whether the session has been closed; nothing has effects any more.
         last_id: The number of the newest request.
+        patches: Whether the execution runs with a change of the code, by the name of its marker.
+        patch_numbers: The numbers that markers have, which nothing else gets.
         continuation: How the instance goes on as new, once the code has asked for that.
         is_later_execution: Whether an earlier execution of the instance may have left children.
         unawaited: The tasks that nobody has waited for yet, oldest first.
@@ -95,6 +97,8 @@ class Journal:
         self.in_turn = False
         self.evicted = False
         self.last_id = 0
+        self.patches: dict[str, bool] = {}
+        self.patch_numbers: frozenset[int] = frozenset()
         self.unconfirmed: dict[int, Request] = {}
         self.calls: dict[int, ActivityCall] = {}
         self.children: dict[int, ChildCall] = {}
@@ -114,19 +118,27 @@ class Journal:
         self._names_children = False
 
     @property
+    def next_id(self) -> int:
+        """The number of the next request."""
+        number = self.last_id + 1
+        while number in self.patch_numbers:
+            number += 1
+        return number
+
+    @property
     def is_silent(self) -> bool:
         """Whether logs are off: what happens now was logged before, or has no effects."""
         return self.replaying or self.evicted
 
     def call(self, call: ActivityCall) -> None:
         """Request an activity."""
-        self.last_id = call.id = self.last_id + 1
+        self.last_id = call.id = self.next_id
         call.first_at = self.now
         self.unconfirmed[call.id] = self.calls[call.id] = call
 
     def start_child(self, call: ChildCall) -> None:
         """Request a sub-orchestration; one without an id gets one that no other child has."""
-        self.last_id = call.id = self.last_id + 1
+        self.last_id = call.id = self.next_id
         call.first_at = self.now
         if not call.instance_id:
             self._names_children = True
@@ -144,12 +156,12 @@ class Journal:
 
     def request(self, request: Request) -> None:
         """Request what has no answer."""
-        self.last_id = request.id = self.last_id + 1
+        self.last_id = request.id = self.next_id
         self.unconfirmed[request.id] = request
 
     def set_timer(self, timer: Timer) -> None:
         """Request a timer."""
-        self.last_id = timer.id = self.last_id + 1
+        self.last_id = timer.id = self.next_id
         self.unconfirmed[timer.id] = self.timers[timer.id] = timer
 
     def deliver(self, task: Deferred[Any], text: str | None, declared: Any, where: str) -> None:
@@ -176,7 +188,7 @@ class Journal:
         """Give an event to whoever has waited longest, or keep it."""
         raised = event.eventRaised
         name = raised.name
-        if name == LATER_EXECUTION:
+        if name == LATER_EXECUTION or name.startswith(PATCHED):
             return
         self._arrivals += 1
         data = raised.input.value if raised.HasField("input") else None

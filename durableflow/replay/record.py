@@ -9,25 +9,32 @@ from itertools import chain
 from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.protocol.metadata import LATER_EXECUTION
+from durableflow.protocol.metadata import LATER_EXECUTION, PATCHED
 
 
 class Record:
     """The events that an execution goes through when it starts or is replayed.
 
     Positions count events from 1.
+
+    Attributes:
+        patch_numbers: The numbers that markers of ``ctx.patched`` have.
     """
 
     def __init__(self) -> None:
         self._events: tuple[Sequence[pb.HistoryEvent], ...] = ()
+        self._patches: dict[str, int] = {}
+        self.patch_numbers: frozenset[int] = frozenset()
 
     def keep(self, *events: Sequence[pb.HistoryEvent]) -> None:
         """Remember events, all of them from the first on."""
         self._events = events
+        self._find_patches()
 
     def forget(self) -> None:
         """Let go of the events; there is nothing more to ask."""
         self._events = ()
+        self._patches.clear()
         vars(self).pop("_index", None)
 
     @property
@@ -46,6 +53,10 @@ class Record:
             if event.eventRaised.name == LATER_EXECUTION:
                 return True
         return False
+
+    def turn_of_patch(self, name: str) -> int | None:
+        """Return where the turn begins that recorded a marker of ``ctx.patched``; None: no turn."""
+        return self._patches.get(name)
 
     def shows_turn_after(self, position: int) -> bool:
         """Whether the turn of an event is over, so that the history shows what it led to."""
@@ -82,14 +93,24 @@ class Record:
                 index.names[event.eventId] = event.subOrchestrationInstanceCreated.name
             elif kind == "timerCreated":
                 index.timers[event.eventId] = position
-            elif kind == "orchestratorStarted":
+            elif kind in ("orchestratorStarted", "orchestratorCompleted"):
                 index.last_turn = position
         return index
+
+    def _find_patches(self) -> None:
+        turn, numbers = 0, set()
+        for position, event in enumerate(chain(*self._events), start=1):
+            if event.HasField("orchestratorStarted"):
+                turn = position
+            elif event.HasField("eventSent") and event.eventSent.name.startswith(PATCHED):
+                self._patches.setdefault(event.eventSent.name, turn)
+                numbers.add(event.eventId)
+        self.patch_numbers = frozenset(numbers)
 
 
 @define
 class _Index:
-    """Where calls were last scheduled and timers created, by number, and the last turn began.
+    """Where calls were last scheduled and timers created, by number, and a turn began or ended.
 
     Attributes:
         names: What the calls called.

@@ -42,7 +42,7 @@ class Retries:
         position = journal.position
         if not self._record.shows_turn_after(position):
             return _by_policy(journal, call, failure)
-        retried = self._record.shows_retry(position, call.id, journal.last_id + 1)
+        retried = self._record.shows_retry(position, call.id, journal.next_id)
         if retried is None:
             guess = (position, call.id)
             if guess not in self._guesses:
