@@ -28,11 +28,15 @@ class Mailbox:
         self._waiting.append(callback)
         if not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self.deliver)
+            try:
+                self._loop.call_soon_threadsafe(self.deliver)
+            except RuntimeError:
+                self._woken = False  # so that the next one is told too
+                raise
 
     def deliver(self) -> None:
         """Run what has come; on the loop's own thread."""
-        # First: what is put from now on, even before the loop below has ended, wakes again.
+        # First: what is put from now on wakes again, and comes when others had their turn.
         self._woken = False
-        while self._waiting:
+        for _ in range(len(self._waiting)):
             self._waiting.popleft()()

@@ -39,7 +39,7 @@ class ActivityPool(Generic[J]):
         self._running: set[J] = set()
         self._written_off: set[J] = set()
         self._threads = 0
-        self._idle = 0
+        self._idle = 0  # threads that wait, and that nobody has woken yet
 
     def submit(self, job: J) -> None:
         """Have a job run as soon as a thread is free.  Any thread may call."""
@@ -82,30 +82,31 @@ class ActivityPool(Generic[J]):
         if not self._wakes.empty():
             return
         with self._lock:
-            starts = self._idle == 0 and self._threads < self._most
+            wakes = self._idle > 0
+            starts = not wakes and self._threads < self._most
+            self._idle -= wakes
             self._threads += starts
-        if starts:
-            self._start()
-        else:
+        if wakes:
             self._wakes.put(True)
+        elif starts:
+            self._start()
 
     def _start(self) -> None:
         name = f"durableflow-activity-{self._threads}"
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def _work(self) -> None:
-        looks = True
-        while looks:
+        while True:
             ended, written_off = self._work_off()
             if written_off:
                 return
-            with self._lock:
-                self._idle += 1
+            with self._lock:  # whoever submits either is seen here or sees an idle thread
+                idles = not self._jobs
+                self._idle += idles
             if ended is not None:
                 self._ended(ended)
-            looks = self._wakes.get()
-            with self._lock:
-                self._idle -= 1
+            if idles and not self._wakes.get():
+                return
 
     def _work_off(self) -> tuple[J | None, bool]:
         """Run jobs until there are none, or the thread has been written off.
