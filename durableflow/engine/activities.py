@@ -147,7 +147,7 @@ class Activities:
                 self._end(work)
 
     def joined(self, stream: Stream) -> None:
-        """Give a worker that came back what it still runs."""
+        """Give a worker that came back what it still runs, or has never received."""
         for lost in self._lost.pop(stream.worker_id, ()):
             self._adopt(stream, lost)
 
@@ -173,6 +173,8 @@ class Activities:
             work.stream = stream
             stream.activities[work.row] = work
             self._suspects.worker_back(work.row)
+            # What was on its way when the line broke may be lost.  The worker knows what it runs.
+            self._start_sending(work, stream, None)
 
     def _add(
         self, resident: Resident, row: int, request: pb.ActivityRequest, item: pb.WorkItem | None
@@ -244,11 +246,14 @@ class Activities:
         writes.give_out(work.row, self._suspects.record(work.row))
         item, work.item = work.item, None
         if item is None or vigilant:
-            task = self._loop.create_task(self._send_later(work, stream, item))
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
+            self._start_sending(work, stream, item)
         else:
             self._push(work, stream, item)
+
+    def _start_sending(self, work: ActivityWork, stream: Stream, item: pb.WorkItem | None) -> None:
+        task = self._loop.create_task(self._send_later(work, stream, item))
+        self._sends.add(task)
+        task.add_done_callback(self._sends.discard)
 
     async def _send_later(
         self, work: ActivityWork, stream: Stream, item: pb.WorkItem | None

@@ -93,7 +93,10 @@ class CompletionStream:
             await self._more.wait()
             self._more.clear()
             while self._waiting:
-                await call.write(self._message())
+                try:
+                    await call.write(self._message())
+                except asyncio.InvalidStateError:  # the call has ended; reading tells why
+                    return
 
     async def _read(self, call: Any) -> None:
         while True:

@@ -318,13 +318,15 @@ async def test_a_worker_that_returns_within_ten_seconds_keeps_its_activities(
         activity = await one_activity_in(worker, client)
     await loop_time.advance(9.0)
     async with Worker(engine, "same") as worker, Worker(engine, "other") as other:
+        again = await worker.activity()  # for the case that it has never arrived
         await loop_time.advance(HOUR / 1e6)
         await settle(engine)
-        again = worker.waiting + other.waiting
+        more = worker.waiting + other.waiting
         await activity.complete('"done"')
         turn = await either(worker, other)
 
-    assert again == []
+    assert (again.request, again.token) == (activity.request, activity.token)
+    assert more == []
     assert turn.new[1].taskCompleted.result.value == '"done"'
 
 
@@ -347,6 +349,7 @@ async def test_a_worker_that_reconnects_before_its_old_stream_is_lost_keeps_its_
         activity = await one_activity_in(old, client)
         async with Worker(engine, "same") as new:
             await old.leave()
+            adopted = await new.activity()
             await loop_time.advance(60.0)
             await settle(engine)
             while_connected = new.waiting
@@ -355,6 +358,7 @@ async def test_a_worker_that_reconnects_before_its_old_stream_is_lost_keeps_its_
         again = await third.activity()
 
     assert while_connected == []
+    assert adopted.token == activity.token
     assert again.request == activity.request
 
 
