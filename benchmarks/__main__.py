@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterable
 
 from benchmarks import report
 from benchmarks.catalogue import SYSTEMS, WORKLOADS
+from benchmarks.circumstances import Beginning
 from benchmarks.run import measure
 
 
 def main() -> int:
     """Measure, print the tables, and write them if all was run; return the exit status."""
     options = _parser().parse_args()
-    circumstances = report.Circumstances.now()
-    begin = time.monotonic()
+    beginning = Beginning.now()
 
     def tell(line: str) -> None:
-        print(f"{time.monotonic() - begin:5.0f} s  {line}", file=sys.stderr, flush=True)
+        print(f"{beginning.seconds_ago:5.0f} s  {line}", file=sys.stderr, flush=True)
 
     measured = measure(options.systems, options.only, quick=options.quick, tell=tell)
+    circumstances = beginning.until_now()
     print(report.to_text(measured))
     if circumstances.warning:
         print(f"\n{circumstances.warning}")
     if options.quick:
         print("\nSizes were small: totals are not comparable with the targets.")
     if not options.quick and options.only == [*WORKLOADS] and options.systems == [*SYSTEMS]:
-        path = report.write(measured, circumstances, seconds=time.monotonic() - begin)
+        path = report.write(measured, circumstances)
         print(f"\nWritten to {path}, and beside it as JSON.")
     return 1 if measured.failures else 0
 

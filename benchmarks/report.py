@@ -3,64 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from benchmarks.catalogue import COMPARISONS, LIMITS, METRICS, SYSTEMS, Metric
+from benchmarks.circumstances import Circumstances
 from benchmarks.run import Measured
-from durableflow import __version__
 
 RESULTS: Final = Path(__file__).parent / "results"
 MACHINE: Final = "machine"
 
-PEERS: Final = ("durabletask", "dbos", "grpcio")
-BUSY_PER_CORE: Final = 0.5
-
 Row = tuple[str, ...]
 
 
-@frozen
-class Circumstances:
-    """Under which a run was made.
-
-    Attributes:
-        load: Of the machine when the run began, by what else runs on it.
-    """
-
-    cores: int
-    python: str
-    packages: dict[str, str]
-    load: float
-
-    @classmethod
-    def now(cls) -> Self:
-        return cls(
-            os.cpu_count() or 1,
-            platform.python_version(),
-            {"durableflow": __version__} | {name: metadata.version(name) for name in PEERS},
-            round(os.getloadavg()[0], 1),
-        )
-
-    @property
-    def warning(self) -> str:
-        """A sentence if the machine is too busy for results that mean anything, else empty."""
-        if self.load <= BUSY_PER_CORE * self.cores:
-            return ""
-        return f"The machine was busy (load {self.load}) when this run began: do not trust it."
-
-
-def write(measured: Measured, circumstances: Circumstances, *, seconds: float) -> Path:
+def write(measured: Measured, circumstances: Circumstances) -> Path:
     """Write ``<cores>-cores-python-<version>`` as ``.md`` and ``.json``; return the former."""
     RESULTS.mkdir(exist_ok=True)
     version = ".".join(circumstances.python.split(".")[:2])
     path = RESULTS / f"{circumstances.cores}-cores-python-{version}.md"
-    path.write_text(to_markdown(measured, circumstances, seconds=seconds), encoding="utf-8")
+    path.write_text(to_markdown(measured, circumstances), encoding="utf-8")
     document = {
         "circumstances": asdict(circumstances),
         "results": measured.results,
@@ -70,11 +34,11 @@ def write(measured: Measured, circumstances: Circumstances, *, seconds: float) -
     return path
 
 
-def to_markdown(measured: Measured, circumstances: Circumstances, *, seconds: float) -> str:
+def to_markdown(measured: Measured, circumstances: Circumstances) -> str:
     """Return the whole report."""
     packages = ", ".join(f"{name} {version}" for name, version in circumstances.packages.items())
     parts = [
-        f"One run of {seconds / 60:.0f} minutes on {circumstances.cores} cores with "
+        f"One run of {circumstances.seconds / 60:.0f} minutes on {circumstances.cores} cores with "
         f"Python {circumstances.python}, {packages}.",
         circumstances.warning,
         "A number in brackets is how much of its target was reached; 1 or more meets it.",
