@@ -36,7 +36,7 @@ pytestmark = pytest.mark.e2e
 T = TypeVar("T")
 
 SECONDS = 40
-INSTANCES = 40
+INSTANCES = 30
 STEPS = 4
 ROUNDS = 6
 
@@ -156,7 +156,7 @@ def cut(service: Service) -> None:
 
 
 def delay(service: Service) -> None:
-    service.proxy.delay(0.02)
+    service.proxy.delay(0.005)
 
 
 TROUBLES = [reset, half_close_requests, half_close_replies, cut, delay]
