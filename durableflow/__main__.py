@@ -13,8 +13,9 @@ from typing import TypeAlias
 from durableflow._version import __version__
 from durableflow.activation import installed_plugins
 from durableflow.app import App
-from durableflow.errors import DurableFlowError, OperationalError, SetupError
+from durableflow.errors import DurableFlowError, OperationalError, SetupError, UsageError
 from durableflow.plugin_listing import list_plugins
+from durableflow.testing import export_history, replay_each
 
 _EXIT_FAILED = 1
 _EXIT_USAGE = 2
@@ -33,10 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = load_app(options.target)
     except TargetError as error:  # other errors are the module's own, and need their traceback
         return _say(error, _EXIT_USAGE)
-    commands: dict[str, Command] = {"run": _run, "plugins": _plugins}
+    commands: dict[str, Command] = {
+        "run": _run,
+        "plugins": _plugins,
+        "replay": _replay,
+        "export": _export,
+    }
     try:
         return commands[options.command](app, options)
-    except SetupError as error:
+    except (SetupError, UsageError) as error:
         return _say(error, _EXIT_USAGE)
     except OperationalError as error:
         return _say(error, _EXIT_FAILED)
@@ -50,6 +56,25 @@ def _run(app: App, options: argparse.Namespace) -> int:
 def _plugins(app: App, options: argparse.Namespace) -> int:
     plan = app.plan(task_hub=options.task_hub)
     print(list_plugins(app.name, plan.plugins.active, installed_plugins().values()))
+    return 0
+
+
+def _replay(app: App, options: argparse.Namespace) -> int:
+    total = failed = 0
+    for done in replay_each(app, options.histories):
+        total += 1
+        failed += done.problem is not None
+        verdict = "fits" if done.problem is None else "DOES NOT FIT"
+        print(f"{done.source}: {done.orchestrator}, {done.events} events: {verdict}")
+        if done.problem is not None:
+            print(f"    {done.problem}")
+    print(f"{total} histories replayed, {failed or 'none'} of them with differences")
+    return _EXIT_FAILED if failed else 0
+
+
+def _export(app: App, options: argparse.Namespace) -> int:
+    with app.client(task_hub=options.task_hub) as client:
+        print(export_history(client.get_orchestration_history(options.instance)), end="")
     return 0
 
 
@@ -120,6 +145,23 @@ def _parser() -> argparse.ArgumentParser:
         "list plugins",
         "List the plugins that are active in an app, and those that are installed.",
     )
+    replay = _add(
+        commands,
+        "replay",
+        "replay histories against the code",
+        "Replay stored histories against an app's code, and fail if it does anything else than they "
+        "say. Nothing is run but orchestrators, and no task hub is opened.",
+    )
+    replay.add_argument(
+        "histories", nargs="+", metavar="FILE", help="a history, or a folder of .json files"
+    )
+    export = _add(
+        commands,
+        "export",
+        "write an instance's history",
+        "Write the history of an instance to standard output, for replay.",
+    )
+    export.add_argument("instance", metavar="INSTANCE", help="the id of the instance")
     return parser
 
 

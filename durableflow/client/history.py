@@ -29,12 +29,14 @@ class HistoryEvent:
         kind: The protocol's name of the event, in snake case: ``task_scheduled``.
         attributes: The event's own fields, in snake case, those that are set.  Payloads are JSON
             text; times are ``datetime``.
+        message: The protocol's own message, as bytes.
     """
 
     event_id: int
     timestamp: datetime
     kind: str
     attributes: Mapping[str, Any]
+    message: bytes = attrs.field(default=b"", repr=False, eq=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values; times are ISO 8601 text."""
@@ -45,6 +47,10 @@ class HistoryEvent:
             "attributes": _plain(self.attributes),
         }
 
+    def to_protocol(self) -> dict[str, Any]:
+        """Return the protocol's own message as plain JSON values, which other tools can read."""
+        return MessageToDict(pb.HistoryEvent.FromString(self.message))
+
 
 def event_of(message: pb.HistoryEvent) -> HistoryEvent:
     """Read an event of the protocol."""
@@ -54,6 +60,7 @@ def event_of(message: pb.HistoryEvent) -> HistoryEvent:
         timestamp=from_timestamp(message.timestamp),
         kind=_snake(field) if field else "unknown",
         attributes=_attributes(getattr(message, field)) if field else {},
+        message=message.SerializeToString(),
     )
 
 

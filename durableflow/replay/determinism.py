@@ -61,7 +61,7 @@ def diagnose(executor: Executor, event: pb.HistoryEvent, made: Request | None) -
     cause = _cause(event, made)
     return Diverged(
         f"{_subject(executor)}: history event {position} {_recorded(event)}, but "
-        f"{_got(executor, made)}. {cause}. {_advice(executor.definition.version)}"
+        f"{doing(executor, made)}. {cause}. {_advice(executor.definition.version)}"
     )
 
 
@@ -86,7 +86,8 @@ def _recorded(event: pb.HistoryEvent) -> str:
     return f"is {kind} {event.eventId}" if text is None else text.format(event=event, body=body)
 
 
-def _got(executor: Executor, made: Request | None) -> str:
+def doing(executor: Executor, made: Request | None = None) -> str:
+    """Say what the code does: what it made, or else what it waits for, or that it has ended."""
     if made is not None:
         return f"the code now {made} ({place_of(made.origin)})"
     if executor.completion is not None:

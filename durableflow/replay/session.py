@@ -14,7 +14,7 @@ from durableflow.registry import OrchestratorDefinition
 from durableflow.replay import misuse
 from durableflow.replay.callees import Callees
 from durableflow.replay.context import OrchestrationContext
-from durableflow.replay.determinism import Diverged
+from durableflow.replay.determinism import Diverged, doing
 from durableflow.replay.executor import Executor
 from durableflow.replay.handlers import feed
 from durableflow.replay.journal import Journal
@@ -77,6 +77,11 @@ class Session:
     def history_bytes(self) -> int:
         """About how much history it has consumed, in bytes."""
         return self.position * _BYTES_PER_EVENT + self._executor.journal.payload_characters
+
+    @property
+    def doing(self) -> str:
+        """What the code does now, for people: what it waits for and where, or that it has ended."""
+        return doing(self._executor)
 
     @property
     def idle_only(self) -> bool:

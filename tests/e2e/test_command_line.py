@@ -137,7 +137,12 @@ def test_it_lists_the_plugins_of_an_app(shop: Workshop):
     lines = output.splitlines()
     assert status == 0
     assert lines[0] == "Active in app 'orders', in the order in which they are asked:"
-    assert lines[1].split() == ["shop.orders.Audit", "shop.orders", "turn_finished,", "worker_started"]
+    assert lines[1].split() == [
+        "shop.orders.Audit",
+        "shop.orders",
+        "turn_finished,",
+        "worker_started",
+    ]
     assert "ExactVersionRouting" in lines[2]
     assert f"durableflow {durableflow.__version__}" in lines[2]
 
@@ -157,3 +162,61 @@ def test_calls_of_hooks_are_traced_on_demand(shop: Workshop):
 
     worker.wait_for("Hook work_item_versions(name, available): asked")
     worker.wait_for("trace_hooks = True  (environment DURABLEFLOW_TRACE_HOOKS)")
+
+
+ORDERS = """
+    from durableflow import App, Orchestration, OrchestrationContext
+
+    app = App("orders")
+
+    @app.activity
+    def charge(order: str) -> str:
+        return order
+
+    @app.orchestrator
+    def order(ctx: OrchestrationContext, order: str) -> Orchestration[str]:
+        return (yield ctx.call_activity(charge, input=order))
+
+    if __name__ == "__main__":
+        with app.running() as client:
+            client.run_orchestration("order", input="lamp", instance_id="a")
+"""
+
+
+def test_an_exported_history_is_replayed_against_the_code(workshop: Workshop):
+    workshop.write("orders.py", ORDERS)
+    assert workshop.run("orders.py") == (0, "")
+    status, history = workshop.run(*COMMAND, "export", "orders:app", "a")
+    assert status == 0
+    workshop.write("history.json", history)
+
+    same = workshop.run(*COMMAND, "replay", "orders:app", "history.json")
+    workshop.write(
+        "orders.py", ORDERS.replace("call_activity(charge, input=order)", "create_timer(1)")
+    )
+    changed = workshop.run(*COMMAND, "replay", "orders:app", "history.json")
+
+    assert same[0] == 0
+    assert "history.json: orchestrator 'order', 8 events: fits" in same[1]
+    assert changed[0] == 1
+    assert "scheduled activity 'charge', but the code now creates a timer" in changed[1]
+
+
+def test_what_is_no_history_is_no_difference(workshop: Workshop):
+    workshop.write("orders.py", ORDERS)
+    workshop.write("history.json", "nonsense")
+
+    status, output = workshop.run(*COMMAND, "replay", "orders:app", "history.json")
+
+    assert status == 2
+    assert "history.json is no history" in output
+    assert "Traceback" not in output
+
+
+def test_the_history_of_no_instance_is_not_exported(workshop: Workshop):
+    workshop.write("orders.py", ORDERS)
+
+    status, output = workshop.run(*COMMAND, "export", "orders:app", "nobody")
+
+    assert status == 1
+    assert "holds no instance 'nobody'" in output
