@@ -1,5 +1,7 @@
-"""Keeps large payloads in Azure Blob Storage; for now only a name and a version."""
+"""Keeps large payloads in Azure Blob Storage: ``BlobPayloads`` is a plugin of durableflow."""
 
-__all__ = ["__version__"]
+from durableflow_blob.plugin import BlobPayloads
+
+__all__ = ["BlobPayloads", "__version__"]
 
 __version__ = "0.1.0"

@@ -1,0 +1,231 @@
+"""The blob service itself: what is put there, read, listed and deleted, and how that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    HttpResponseError,
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.storage.blob import BlobServiceClient, ContentSettings
+
+from durableflow import PayloadDeniedError, PayloadLostError, PayloadUnavailableError
+from durableflow_blob.compression import DamagedError, restore
+from durableflow_blob.references import BlobAddress, check_account_url
+
+_DENIED: Final = frozenset({401, 403})
+_GZIP: Final = "gzip"
+_JSON: Final = "application/json"
+_TRIES: Final = 3
+
+# No redirects: requests go to the accounts that are allowed, and nowhere else.
+_OPTIONS: Final[dict[str, Any]] = {
+    "permit_redirects": False,
+    "connection_timeout": 5,
+    "read_timeout": 30,
+    "retry_total": 2,
+    "initial_backoff": 1,
+    "increment_base": 2,
+}
+
+
+@attrs.frozen
+class Blob:
+    """What was read: content, and when it was stored."""
+
+    content: bytes
+    stored_at: datetime
+
+
+@attrs.frozen
+class Listed:
+    """A blob of a list."""
+
+    name: str
+    stored_at: datetime
+    etag: str
+    size: int
+
+
+class BlobStore:
+    """The accounts that payloads are in.  Any thread may use it.
+
+    Args:
+        connection_string: Of the account; None: ``account_url`` says which one.
+        account_url: The account, reached with ``credential``.
+        max_concurrency: How many requests may be under way at once.
+
+    Raises:
+        ValueError: these do not name one account.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection_string: str | None,
+        account_url: str | None,
+        credential: Any,
+        max_concurrency: int,
+    ) -> None:
+        if (connection_string is None) == (account_url is None):
+            raise ValueError("give either connection_string or account_url")
+        self._credential = credential
+        self._slots = threading.BoundedSemaphore(max_concurrency)
+        if connection_string is not None:
+            service = BlobServiceClient.from_connection_string(connection_string, **_OPTIONS)
+            self.account_url = check_account_url(_without_query(service.url))
+        else:
+            self.account_url = check_account_url(account_url or "")
+            service = self._connect(self.account_url)
+        self._services = {self.account_url: service}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for service in self._services.values():
+            service.close()
+
+    def put(self, address: BlobAddress, content: bytes, *, is_gzip: bool, create: bool) -> None:
+        """Store a blob, whether it is there already or not.
+
+        Args:
+            create: Make the container if there is none.
+
+        Raises:
+            PayloadUnavailableError: it cannot be stored now.
+        """
+        settings = ContentSettings(content_type=_JSON, content_encoding=_GZIP if is_gzip else None)
+        with self._slots, _named_errors(address, "Storage Blob Data Contributor"):
+            container = self._service(address.account_url).get_container_client(address.container)
+            try:
+                container.upload_blob(
+                    address.name, content, overwrite=True, content_settings=settings
+                )
+            except ResourceNotFoundError:
+                if not create:
+                    raise
+                _create(container)
+                container.upload_blob(
+                    address.name, content, overwrite=True, content_settings=settings
+                )
+
+    def get(self, address: BlobAddress, *, most_bytes: int) -> Blob:
+        """Read a blob, decompressed if it is compressed.
+
+        Raises:
+            PayloadLostError: it is gone, or damaged.
+            PayloadUnavailableError: it cannot be read now.
+            TooLargeError: it is larger than allowed.
+        """
+        for last in (False,) * (_TRIES - 1) + (True,):
+            try:
+                with self._slots, _named_errors(address, "Storage Blob Data Reader"):
+                    return self._read(address, most_bytes)
+            except DamagedError as error:  # perhaps on the way only
+                if last:
+                    reference = address.reference("v1")
+                    raise PayloadLostError(
+                        f"The blob of {reference} is damaged: {error}.", reference=reference
+                    ) from error
+        raise AssertionError
+
+    def list(self, container: str, folder: str) -> Iterator[Listed]:
+        """Yield the blobs of a folder.
+
+        Raises:
+            PayloadUnavailableError: they cannot be listed now.
+        """
+        address = BlobAddress(self.account_url, container, folder)
+        with _named_errors(address, "Storage Blob Data Reader"):
+            client = self._service(self.account_url).get_container_client(container)
+            for found in client.list_blobs(name_starts_with=folder):
+                yield Listed(found.name, found.last_modified, found.etag, found.size)
+
+    def delete(self, container: str, blob: Listed) -> bool:
+        """Delete a blob unless it was stored again meanwhile; return whether it is deleted.
+
+        Raises:
+            PayloadUnavailableError: it cannot be deleted now.
+        """
+        address = BlobAddress(self.account_url, container, blob.name)
+        with _named_errors(address, "Storage Blob Data Contributor"):
+            client = self._service(self.account_url).get_blob_client(container, blob.name)
+            try:
+                client.delete_blob(etag=blob.etag, match_condition=MatchConditions.IfNotModified)
+            except (ResourceModifiedError, ResourceNotFoundError):
+                return False
+        return True
+
+    def _read(self, address: BlobAddress, most_bytes: int) -> Blob:
+        client = self._service(address.account_url).get_blob_client(address.container, address.name)
+        # What is compressed is said by a header or by the first bytes, so nothing may guess.
+        download = client.download_blob(decompress=False)
+        properties = download.properties
+        is_gzip = properties.content_settings.content_encoding == _GZIP
+        content = restore(download.chunks(), most_bytes=most_bytes, is_gzip=is_gzip)
+        return Blob(content, properties.last_modified)
+
+    def _service(self, account_url: str) -> BlobServiceClient:
+        with self._lock:
+            service = self._services.get(account_url)
+            if service is None:
+                service = self._services[account_url] = self._connect(account_url)
+        return service
+
+    def _connect(self, account_url: str) -> BlobServiceClient:
+        if self._credential is None:
+            # An import of its own: whoever has a connection string needs no azure-identity.
+            from azure.identity import DefaultAzureCredential
+
+            self._credential = DefaultAzureCredential()
+        return BlobServiceClient(account_url, credential=self._credential, **_OPTIONS)
+
+
+def _create(container: Any) -> None:
+    with contextlib.suppress(ResourceExistsError):  # somebody else was faster
+        container.create_container()
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0]
+
+
+@contextlib.contextmanager
+def _named_errors(address: BlobAddress, role: str) -> Iterator[None]:
+    """Say what an error of the service means."""
+    place = f"{address.account_url}/{address.container}"
+    reference = address.reference("v1")
+    try:
+        yield
+    except ResourceNotFoundError as error:
+        raise PayloadLostError(f"There is no blob for {reference}.", reference=reference) from error
+    except ClientAuthenticationError as error:
+        raise _denied(place, role, error) from error
+    except HttpResponseError as error:
+        if error.status_code in _DENIED:
+            raise _denied(place, role, error) from error
+        raise PayloadUnavailableError(f"{place} does not answer: {_first_line(error)}") from error
+    except (AzureError, OSError) as error:
+        raise PayloadUnavailableError(f"{place} does not answer: {_first_line(error)}") from error
+
+
+def _denied(place: str, role: str, error: Exception) -> PayloadDeniedError:
+    return PayloadDeniedError(
+        f"{place} refuses access: {_first_line(error)} Assign the role '{role}' on it to whom this "
+        "process runs as."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:300]

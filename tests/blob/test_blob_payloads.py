@@ -1,0 +1,345 @@
+"""Large payloads leave the wire, and come back, on a real blob service."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from durableflow import (
+    App,
+    OrchestrationFailedError,
+    PayloadDeniedError,
+    PayloadLostError,
+    PayloadTooLargeError,
+    PayloadUnavailableError,
+)
+from durableflow.protocol.payload_fields import PAYLOADS
+from durableflow_blob import BlobPayloads
+from durableflow_blob.known import KnownBlobs
+from tests.blob.apps import TIMEOUT, make_app
+from tests.blob.conftest import Storage
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+LARGE = "large payload ü " * 3000
+
+
+def stored(task_hub: str, instance_id: str) -> Any:
+    """An instance's state as the task hub holds it."""
+    with App("plain").client(task_hub=task_hub) as client:
+        state = client.get_orchestration_state(instance_id)
+    assert state is not None
+    return state
+
+
+def test_a_large_payload_makes_its_way_through_everything(storage: Storage, task_hub: str):
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        instance_id = client.schedule_new_orchestration("listening", input=LARGE, instance_id="i")
+        client.raise_orchestration_event(instance_id, "more", data=LARGE[::-1])
+        state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+        history = client.get_orchestration_history(instance_id)
+
+    assert state.get_output() == LARGE + LARGE[::-1]
+    assert state.get_input() == LARGE
+    assert state.get_custom_status() == LARGE
+    raised = next(event for event in history if event.kind == "event_raised")
+    assert json.loads(raised.attributes["input"]) == LARGE[::-1]
+    plain = stored(task_hub, "i")
+    for text in (plain.serialized_input, plain.serialized_output, plain.serialized_custom_status):
+        assert text.startswith(f"blob:v1:{storage.container}:")
+
+
+def test_what_is_small_stays(storage: Storage, task_hub: str):
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        client.run_orchestration("once", input="small", timeout=TIMEOUT)
+
+    assert storage.requests == []
+
+
+def test_a_child_gets_its_input_from_where_its_parent_did(storage: Storage, task_hub: str):
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        output = client.run_orchestration("parent", input=LARGE, timeout=TIMEOUT)
+
+    assert output.endswith(LARGE[1:])
+    assert storage.count("GET") == 0  # this worker has stored all of it itself
+
+
+def test_a_chain_stores_each_content_once_and_reads_nothing_twice(storage: Storage):
+    with make_app(storage.plugin()).running(task_hub="sqlite://") as client:
+        client.run_orchestration("chain", input=LARGE, timeout=TIMEOUT)
+
+    # One input, ten results, the last of which is the output, too: that is shared.  The first
+    # request makes the container.
+    assert storage.count("PUT") <= 13
+    assert storage.count("GET") == 0
+
+
+def test_a_worker_reads_what_others_stored_once(storage: Storage, task_hub: str):
+    with make_app(storage.plugin()).client(task_hub=task_hub) as client:
+        ids = [client.schedule_new_orchestration("once", input=LARGE) for _ in range(5)]
+        with make_app(storage.plugin()).running(task_hub=task_hub) as worker_client:
+            for instance_id in ids:
+                worker_client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+    assert storage.count("GET") == 1
+
+
+def test_replays_read_nothing_again(storage: Storage, task_hub: str):
+    app = make_app(storage.plugin(), session_cache_count=1)
+    with app.running(task_hub=task_hub) as client:
+        ids = [client.schedule_new_orchestration("chain", input=LARGE) for _ in range(3)]
+        for instance_id in ids:
+            client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+    assert storage.count("GET") == 0
+
+
+def test_payloads_are_compressed_and_say_so(storage: Storage):
+    with make_app(storage.plugin()).running(task_hub="sqlite://") as client:
+        client.run_orchestration("once", input=LARGE, timeout=TIMEOUT)
+    with storage.client() as container:
+        name = next(name for name in storage.names() if name.startswith("shared/"))
+        download = container.download_blob(name, decompress=False)
+        content = download.readall()
+
+    assert download.properties.content_settings.content_encoding == "gzip"
+    assert len(content) < len(LARGE) / 5
+    assert json.loads(gzip.decompress(content)) in (LARGE, f"{len(LARGE)}{LARGE[1:]}")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("compress", [True, False])
+def test_every_form_is_read_whatever_is_written(
+    storage: Storage, tmp_path: Path, version: Any, compress: bool
+):
+    task_hub = f"sqlite:///{tmp_path / 'hub.db'}"
+    writer = storage.plugin(reference_format=version, compress=compress)
+    with make_app(writer).client(task_hub=task_hub) as client:
+        instance_id = client.schedule_new_orchestration("once", input=LARGE)
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+    assert state.get_output().endswith(LARGE[1:])
+
+
+def test_a_payload_over_the_limit_is_refused_with_its_place_and_size(storage: Storage):
+    plugin = storage.plugin(max_payload_bytes=20_000)
+    with make_app(plugin).running(task_hub="sqlite://") as client:
+        with pytest.raises(PayloadTooLargeError, match="input of an orchestration") as caught:
+            client.run_orchestration("once", input=LARGE)
+        output = client.run_orchestration("careful", input="x" * 19_996, timeout=TIMEOUT)
+
+    assert caught.value.size_bytes > len(LARGE)
+    assert "result of an activity" in output
+    assert "20,001 bytes" in output or "20,002 bytes" in output
+
+
+def test_user_text_that_looks_like_a_reference_is_only_text(storage: Storage, task_hub: str):
+    looks_so = f"blob:v1:{storage.container}:shared/abc"
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        output = client.run_orchestration("once", input=looks_so, timeout=TIMEOUT)
+
+    assert output.endswith(looks_so[1:])
+    assert storage.count("GET") == 0
+
+
+# What goes wrong
+
+
+def schedule(storage: Storage, task_hub: str, orchestrator: str = "once") -> str:
+    """Start an instance whose input is stored."""
+    with make_app(storage.plugin()).client(task_hub=task_hub) as client:
+        return client.schedule_new_orchestration(orchestrator, input=LARGE)
+
+
+@pytest.mark.parametrize("fault", ["503", "reset", "truncate"])
+def test_storage_that_is_away_delays_work_and_fails_nothing(
+    storage: Storage, task_hub: str, fault: str
+):
+    instance_id = schedule(storage, task_hub)
+    storage.fault = lambda method, path: fault if method == "GET" else None
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        assert storage.failed.wait(TIMEOUT)
+        storage.fault = lambda method, path: None
+        state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+    assert state.get_output().endswith(LARGE[1:])
+
+
+def test_a_result_waits_for_storage_to_come_back(storage: Storage, task_hub: str):
+    instance_id = schedule(storage, task_hub)
+    storage.fault = lambda method, path: "503" if method == "PUT" else None
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        assert storage.failed.wait(TIMEOUT)
+        storage.fault = lambda method, path: None
+        state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+    assert state.get_output().endswith(LARGE[1:])
+
+
+def test_a_blob_that_is_gone_fails_what_needs_it_and_is_named(storage: Storage, task_hub: str):
+    instance_id = schedule(storage, task_hub)
+    (name,) = storage.names()
+    with storage.client() as container:
+        container.delete_blob(name)
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        with pytest.raises(PayloadLostError, match=name):
+            client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+        state = client.wait_for_orchestration_completion(
+            instance_id, timeout=TIMEOUT, fetch_payloads=False
+        )
+
+    with pytest.raises(OrchestrationFailedError, match=f"PayloadLostError.*{name}"):
+        state.raise_if_failed()
+
+
+def test_a_blob_with_other_content_is_not_taken(storage: Storage):
+    plugin = storage.plugin(compress=False)
+    with make_app(plugin).client(task_hub="sqlite://") as client:
+        client.schedule_new_orchestration("once", input=LARGE, instance_id="i")
+        (name,) = storage.names()
+        with storage.client() as container:
+            container.upload_blob(name, b'"other"', overwrite=True)
+        reader = storage.plugin()
+
+        with pytest.raises(PayloadLostError, match="does not hold what was stored"):
+            read(reader, f"blob:v1:{storage.container}:{name}")
+
+
+def read(plugin: BlobPayloads, reference: str) -> str:
+    field = PAYLOADS["ActivityRequest.input"]
+    assert plugin.decodes(field, reference)
+    return plugin.decode(field, reference, instance_id="i")
+
+
+def put(storage: Storage, name: str, content: bytes) -> str:
+    with storage.client() as container:
+        if not container.exists():
+            container.create_container()
+        container.upload_blob(name, content)
+    return f"blob:v1:{storage.container}:{name}"
+
+
+def test_a_bomb_is_not_inflated(storage: Storage):
+    reference = put(storage, "i/bomb", gzip.compress(bytes(200_000_000)))
+
+    with pytest.raises(PayloadTooLargeError, match="input of an activity of instance 'i'"):
+        read(storage.plugin(), reference)
+
+
+def test_a_damaged_gzip_is_lost(storage: Storage):
+    reference = put(storage, "i/half", gzip.compress(LARGE.encode())[:-20])
+
+    with pytest.raises(PayloadLostError, match="ends too early"):
+        read(storage.plugin(), reference)
+
+
+def test_denied_access_is_named_once_with_the_role_that_is_missing(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+):
+    storage.fault = lambda method, path: "403"
+    plugin = storage.plugin()
+    caplog.set_level(logging.ERROR)
+    for _ in range(2):
+        with pytest.raises(PayloadDeniedError, match="'Storage Blob Data Reader'"):
+            read(plugin, f"blob:v1:{storage.container}:i/x")
+
+    assert len(caplog.records) == 1
+
+
+# Where requests go
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "blob:v1:other:i/x",
+        "blob:v2:https://elsewhere.blob.core.windows.net/c/i/x",
+        "blob:v2:http://127.0.0.1:1/devstoreaccount1/c/i/x",
+        "blob:v2:{account}/other/i/x",
+        "blob:v2:{account}.evil.example/{container}/i/x",
+        "blob:v2:{account}/{container}/i/x?sig=secret",
+    ],
+)
+def test_only_the_account_and_container_are_ever_asked(
+    storage: Storage, reference: str, caplog: pytest.LogCaptureFixture
+):
+    text = reference.format(account=storage.account_url, container=storage.container)
+
+    with pytest.raises(PayloadLostError, match="not followed") as caught:
+        read(storage.plugin(), text)
+
+    assert storage.requests == []
+    assert "secret" not in str(caught.value) + caught.value.reference + caplog.text
+
+
+def test_a_container_can_be_allowed(storage: Storage):
+    reference = put(storage, "i/x", b'"theirs"')
+    plugin = storage.plugin(container_name="mine", allowed_containers=[storage.container])
+
+    assert read(plugin, reference) == '"theirs"'
+
+
+def test_a_redirect_is_not_followed(storage: Storage):
+    storage.fault = lambda method, path: "redirect"
+
+    with pytest.raises(PayloadUnavailableError):
+        read(storage.plugin(), f"blob:v1:{storage.container}:i/x")
+
+    assert {host for _, _, host in storage.requests} == {f"127.0.0.1:{storage.proxy_port}"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"account_url": "http://account.blob.core.windows.net"},
+        {"account_url": "https://account.blob.core.windows.net?sig=secret"},
+        {"account_url": "https://a.blob.core.windows.net", "connection_string": "x"},
+    ],
+)
+def test_an_account_that_is_none_is_refused(settings: dict[str, str]):
+    with pytest.raises(ValueError, match="account_url"):
+        BlobPayloads(**settings)
+
+
+def test_secrets_are_not_shown(storage: Storage):
+    assert "AccountKey" not in repr(storage.plugin())
+
+
+# Housekeeping
+
+
+def test_hook_instances_purged_deletes_what_was_for_one_instance(storage: Storage):
+    plugin = storage.plugin()
+    with make_app(plugin).running(task_hub="sqlite://") as client:
+        for instance_id in ("a", "a.b", "ab"):
+            client.run_orchestration("once", input=LARGE, instance_id=instance_id, timeout=TIMEOUT)
+    before = storage.names()
+    plugin.instances_purged(["a"])
+
+    after = storage.names()
+    assert [name for name in before if name not in after]
+    assert all(name.startswith("instances/a/") for name in before if name not in after)
+
+
+def test_what_does_not_fit_into_memory_is_kept_in_a_folder(storage: Storage, tmp_path: Path):
+    plugin = storage.plugin(cache_bytes=0, cache_folder=tmp_path)
+    first = put(storage, "i/x", b'"x"')
+    again = read(plugin, first), read(plugin, first)
+
+    assert again == ('"x"', '"x"')
+    assert storage.count("GET") == 1
+
+
+def test_an_old_shared_blob_is_stored_again_before_it_is_referred_to():
+    known = KnownBlobs()
+    known.note("shared/x", stored_at=0.0)
+    assert not known.certainly("shared/x")
+    known.note("shared/x")
+    assert known.certainly("shared/x")
