@@ -22,6 +22,7 @@ from durableflow.errors import (
     TaskHubUnavailableError,
     UnsupportedByEngineError,
 )
+from durableflow.hub.backoff import Backoff
 from durableflow.hub.profiles import FeatureMissingError
 from durableflow.protocol.status import Status
 
@@ -33,8 +34,7 @@ PATIENCE_SECONDS: Final = 10.0
 """How long a hub may be away before a call gives up: enough for a takeover or a restart."""
 WAIT_PATIENCE_SECONDS: Final = 60.0
 """The same for a wait without a deadline of its own."""
-FIRST_DELAY_SECONDS: Final = 0.05
-LONGEST_DELAY_SECONDS: Final = 2.0
+BACKOFF: Final = Backoff(first_seconds=0.05, limit_seconds=2.0)
 
 NO_ANSWER: Final = frozenset({Status.DEADLINE_EXCEEDED, Status.CANCELLED})
 """What ends a call that the hub may still carry out."""
@@ -43,7 +43,7 @@ NO_ANSWER_OR_AWAY: Final = NO_ANSWER | {Status.UNAVAILABLE}
 SETTLED: Final = (InstanceAlreadyExistsError, InstanceNotFoundError, OutcomeUnknownError)
 """Errors that say all there is to say.  A hub's own subclasses of ``CallError`` are no such."""
 
-_random = secrets.SystemRandom()
+_jitter = secrets.SystemRandom().random
 
 Send = Callable[[float | None], Awaitable[T]]
 """Builds the request anew (its receiver owns it) and sends it, with a timeout in seconds."""
@@ -56,11 +56,6 @@ class Subject:
     operation: str
     hub: str
     instance_id: str = ""
-
-
-def retry_delay(tries: int, longest_seconds: float = LONGEST_DELAY_SECONDS) -> float:
-    """Seconds to wait after a number of failed tries: anything up to a doubling bound."""
-    return _random.uniform(0.0, min(longest_seconds, FIRST_DELAY_SECONDS * 2.0 ** (tries - 1)))
 
 
 async def repeatable(send: Send[T], subject: Subject) -> T:
@@ -78,7 +73,7 @@ async def repeatable(send: Send[T], subject: Subject) -> T:
             return await send(ANSWER_SECONDS)
         except CallError as error:
             tries += 1
-            pause = retry_delay(tries)
+            pause = BACKOFF.delay_seconds(tries, _jitter())
             if not _is_away(error) or now() + pause > give_up:
                 raise_named(error, subject)
         await asyncio.sleep(pause)
@@ -143,7 +138,7 @@ async def wait(send: Send[T], subject: Subject, *, deadline: float | None) -> T 
             tries += 1
             if deadline is None and ended - contact > WAIT_PATIENCE_SECONDS:
                 raise_named(error, subject)
-        pause = retry_delay(tries)
+        pause = BACKOFF.delay_seconds(tries, _jitter())
         await asyncio.sleep(pause if deadline is None else min(pause, max(0, deadline - ended)))
         started = now()
     return None

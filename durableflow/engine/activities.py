@@ -19,7 +19,7 @@ from durableflow.engine.resident import Resident
 from durableflow.engine.state import CONTINUED_AS_NEW, Instance, key_of
 from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
-from durableflow.engine.turns import Turns, backoff_seconds
+from durableflow.engine.turns import GIVEN_BACK, Turns
 from durableflow.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -235,7 +235,8 @@ class Activities:
     def _take_back(self, work: ActivityWork, stream: Stream) -> None:
         self._release(work)
         work.abandons += 1
-        work.wake = self._loop.call_later(backoff_seconds(work.abandons), self._wake, work)
+        delay = GIVEN_BACK.delay_seconds(work.abandons)
+        work.wake = self._loop.call_later(delay, self._wake, work)
         self._delivery.pull(stream)
 
     def _send(self, work: ActivityWork, stream: Stream) -> None:

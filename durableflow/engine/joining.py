@@ -334,10 +334,10 @@ class _FollowedStream:
             if self._cancelled:
                 raise StopAsyncIteration from None
             raise self._hub.closed_error() from None
-        self._stream = link.hub.get_work_items(self._request, metadata=self._metadata)
+        stream = self._stream = link.hub.get_work_items(self._request, metadata=self._metadata)
         self._link = link
         link.waits.enter()
-        return aiter(self._stream)
+        return stream
 
     def _end(self) -> None:
         self._hub.streams.discard(self)

@@ -32,7 +32,6 @@ from durableflow.engine.ownership import OwnerLock, OwnerRecord
 from durableflow.engine.server import bearer
 from durableflow.errors import CallError, StorageError, StorageUnusableError
 from durableflow.hub.options import HubOptions
-from durableflow.hub.port import TaskHub
 from durableflow.hub.remote import RemoteTaskHub
 from durableflow.protocol.metadata import AUTHORIZATION
 from durableflow.protocol.status import Status
@@ -56,26 +55,15 @@ class Link:
     Attributes:
         hub: The engine itself, or a connection to it.
         owner: Set if this process owns the file.
-        hands_over: Whether the owner, another process, would give the file to a worker.
         calls: Short calls under way.
         waits: Calls and streams under way that last as long as somebody likes.
-        is_retired: Whether new calls go elsewhere.
     """
 
-    def __init__(
-        self,
-        hub: Engine | RemoteTaskHub,
-        *,
-        owner: Owner | None = None,
-        hands_over: bool = False,
-    ) -> None:
-        self.hub: TaskHub = hub
-        self._end = hub
+    def __init__(self, hub: Engine | RemoteTaskHub, *, owner: Owner | None = None) -> None:
+        self.hub = hub
         self.owner = owner
-        self.hands_over = hands_over
         self.calls = InFlight()
         self.waits = InFlight()
-        self.is_retired = False
 
     @property
     def engine(self) -> Engine | None:
@@ -93,7 +81,7 @@ class Link:
 
     async def taken(self, work: pb.WorkItemFilters, timeout: float | None) -> pb.WorkItemFilters:
         """Ask the engine which part of some work a connected worker takes."""
-        return await self._end.taken(work, timeout=timeout)
+        return await self.hub.taken(work, timeout=timeout)
 
     async def close(self) -> None:
         """Close the engine or the connection, whatever is under way."""
@@ -285,7 +273,7 @@ class Membership:
             await hub.close()
             raise CallError(Status.UNAVAILABLE, "it has just handed the file over.")
         logger.info("This process has joined the owner of %s.", self.description)
-        return Link(hub, hands_over=reply.hands_over)
+        return Link(hub)
 
     async def _claim(self, hub: RemoteTaskHub) -> bool:
         """Ask an owner for the file, which it gives up if it has no worker."""
@@ -329,7 +317,6 @@ class Membership:
             await link.close()
             self._retired.discard(link)
 
-        link.is_retired = True
         if self._link is link:
             self._link = None
         self._retired.add(link)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from durableflow.errors import CallError, OutcomeUnknownError
+from durableflow.hub.backoff import Backoff
+
+_BACKOFF: Final = Backoff(first_seconds=0.04, limit_seconds=1.0)
 
 
 class RepeatedError(CallError):
@@ -39,7 +43,7 @@ class Limit:
     async def pause(self) -> None:
         """Wait before a repetition: not at all the first time, then longer and longer."""
         if self._repetitions:
-            await asyncio.sleep(min(0.02 * 2**self._repetitions, 1.0))
+            await asyncio.sleep(_BACKOFF.delay_seconds(self._repetitions))
         self._repetitions += 1
 
     def explain(self, error: CallError) -> CallError:

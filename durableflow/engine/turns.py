@@ -25,6 +25,7 @@ from durableflow.engine.stream import Stream
 from durableflow.engine.suspects import Suspects
 from durableflow.engine.trouble import call_error
 from durableflow.errors import CallError, StorageError
+from durableflow.hub.backoff import Backoff
 from durableflow.protocol import metadata as keys
 from durableflow.protocol.status import Status
 
@@ -33,13 +34,8 @@ log = logging.getLogger(__name__)
 # A turn is offered again when its worker has said nothing for this long, in seconds.
 LEASE_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 5.0
-_MIN_BACKOFF: Final = 1.0
-_MAX_BACKOFF: Final = 300.0
-
-
-def backoff_seconds(times: int) -> float:
-    """How long work that was given back ``times`` times in a row waits: 1 s to 5 min."""
-    return float(min(_MAX_BACKOFF, _MIN_BACKOFF * 2 ** min(times - 1, 30)))
+# How long work waits that was given back, by how often in a row.
+GIVEN_BACK: Final = Backoff(first_seconds=1.0, limit_seconds=300.0)
 
 
 @frozen(eq=False)
@@ -219,9 +215,8 @@ class Turns:
             reason = keys.decode_text(keys.get(metadata, keys.ABANDON_REASON) or "")
             resident.instance.parked = Parked(kind, reason)
             self._committer.writes(resident).changed = True
-        resident.wake = self._loop.call_later(
-            backoff_seconds(resident.abandons), self.wake, resident
-        )
+        delay = GIVEN_BACK.delay_seconds(resident.abandons)
+        resident.wake = self._loop.call_later(delay, self.wake, resident)
         self._delivery.pull(stream)
         barrier = self._committer.barrier(resident)
         if barrier is not None:

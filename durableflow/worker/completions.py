@@ -12,8 +12,8 @@ from typing import Final
 from attrs import define
 
 from durableflow.errors import CallError
+from durableflow.hub.backoff import Backoff
 from durableflow.protocol.status import Status
-from durableflow.worker.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 

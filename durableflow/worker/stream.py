@@ -25,9 +25,9 @@ from durableflow.errors import (
     StorageTooNewError,
     StorageUnusableError,
 )
+from durableflow.hub.backoff import Backoff
 from durableflow.hub.port import TaskHub, WorkItemStream
 from durableflow.protocol.metadata import Metadata
-from durableflow.worker.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 

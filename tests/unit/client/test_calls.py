@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 
 from durableflow.client.calls import (
-    LONGEST_DELAY_SECONDS,
+    BACKOFF,
     PATIENCE_SECONDS,
     WAIT_PATIENCE_SECONDS,
     Subject,
     once,
     repeatable,
-    retry_delay,
     wait,
 )
 from durableflow.errors import (
@@ -84,7 +83,7 @@ def test_repeatable_call_gives_up_when_the_hub_stays_away(run: Run) -> None:
     assert isinstance(error, TaskHubUnavailableError)
     assert "grpc://hub:4001 does not answer" in str(error)
     assert "Start the engine" in str(error)
-    assert PATIENCE_SECONDS - LONGEST_DELAY_SECONDS <= seconds <= PATIENCE_SECONDS
+    assert PATIENCE_SECONDS - BACKOFF.limit_seconds <= seconds <= PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -165,6 +164,15 @@ def test_wait_ends_with_nothing_at_its_deadline(run: Run) -> None:
     assert seconds == pytest.approx(100, abs=1)
 
 
+def test_wait_outlasts_a_hub_that_is_away_for_hours(run: Run) -> None:
+    script = Script(*[Status.UNAVAILABLE] * 3000, "done")
+
+    async def waiting() -> Any:
+        return await wait(script, SUBJECT, deadline=asyncio.get_running_loop().time() + 86_400)
+
+    assert run(waiting()) == "done"
+
+
 def test_wait_without_a_deadline_outlasts_engines_that_end_it(run: Run) -> None:
     outcomes = [Status.DEADLINE_EXCEEDED] * 50
 
@@ -175,7 +183,7 @@ def test_wait_without_a_deadline_gives_up_on_a_hub_that_stays_away(run: Run) -> 
     error, seconds = run(timed(wait(Script(Status.UNAVAILABLE), SUBJECT, deadline=None)))
 
     assert isinstance(error, TaskHubUnavailableError)
-    assert seconds == pytest.approx(WAIT_PATIENCE_SECONDS, abs=2 * LONGEST_DELAY_SECONDS)
+    assert seconds == pytest.approx(WAIT_PATIENCE_SECONDS, abs=2 * BACKOFF.limit_seconds)
 
 
 def test_wait_without_a_deadline_survives_connections_that_break_now_and_then(run: Run) -> None:
@@ -188,11 +196,3 @@ def test_wait_without_a_deadline_survives_connections_that_break_now_and_then(ru
 def test_wait_reports_what_is_no_reason_to_wait(run: Run) -> None:
     with pytest.raises(InstanceNotFoundError):
         run(wait(Script(Status.NOT_FOUND), SUBJECT, deadline=None))
-
-
-def test_retry_delays_are_jittered_below_a_bound_that_doubles() -> None:
-    delays = [[retry_delay(tries) for _ in range(200)] for tries in range(1, 20)]
-
-    for tries, drawn in enumerate(delays, start=1):
-        assert max(drawn) <= min(LONGEST_DELAY_SECONDS, 0.05 * 2 ** (tries - 1))
-        assert len(set(drawn)) > 100

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from durableflow.errors import CallError
+from durableflow.hub.backoff import Backoff
 from durableflow.protocol.status import Status
-from durableflow.worker.backoff import Backoff
 from durableflow.worker.completions import Completions
 
 AT_ONCE = Backoff(first_seconds=0, limit_seconds=0)

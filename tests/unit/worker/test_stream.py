@@ -7,8 +7,8 @@ import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import StorageUnusableError
+from durableflow.hub.backoff import Backoff
 from durableflow.protocol.status import Status
-from durableflow.worker.backoff import Backoff
 from durableflow.worker.stream import WorkItemLoop
 from tests.unit.worker.hub import ScriptedHub, activity_item
 
