@@ -101,6 +101,11 @@ class BlobPayloads:
         self._readable = frozenset({(self._store.account_url, self.container_name), *allowed})
         self._cache = PayloadCache(self.cache_bytes, self.cache_folder, self.cache_folder_bytes)
 
+    @property
+    def store(self) -> BlobStore:
+        """Where the payloads are."""
+        return self._store
+
     @hookimpl
     def register_payload_codecs(self) -> list[BlobPayloads]:
         """See ``durableflow.hookspecs``."""

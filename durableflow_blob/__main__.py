@@ -1,0 +1,58 @@
+"""``python -m durableflow_blob gc``: removes blobs that no instance refers to any more."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from durableflow import DurableFlowError
+from durableflow_blob.gc import collect
+from durableflow_blob.plugin import BlobPayloads
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        plugin = BlobPayloads(
+            connection_string=options.connection_string,
+            account_url=options.account_url,
+            container_name=options.container,
+        )
+        found = collect(plugin, options.task_hub, dry_run=options.dry_run)
+    except (DurableFlowError, ValueError) as error:
+        print(f"Nothing was deleted: {error}", file=sys.stderr)
+        return 1
+    plugin.close()
+    done = "would be deleted" if options.dry_run else "deleted"
+    for blob in found.garbage if options.dry_run else ():
+        print(f"{blob.size:12,}  {blob.stored_at:%Y-%m-%d}  {blob.name}")
+    print(
+        f"{found.instances:,} instances refer to {found.live:,} blobs; "
+        f"{len(found.garbage):,} unused ones of {found.size_bytes:,} bytes {done}, "
+        f"{found.young:,} are younger than a week and stay."
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m durableflow_blob", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="gc")
+    gc = commands.add_parser("gc", help="remove blobs that no instance refers to any more")
+    gc.add_argument(
+        "--task-hub",
+        action="append",
+        required=True,
+        help="address of a task hub that uses the container; give all of them",
+    )
+    account = gc.add_mutually_exclusive_group(required=True)
+    account.add_argument("--account-url", help="https://<account>.blob.core.windows.net")
+    account.add_argument("--connection-string", help="of the storage account instead")
+    gc.add_argument("--container", default="durableflow-payloads")
+    gc.add_argument("--dry-run", action="store_true", help="only say what would go")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

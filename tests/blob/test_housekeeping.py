@@ -1,0 +1,114 @@
+"""Blobs that nobody needs any more go, and no others."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from durableflow import TaskHubUnavailableError
+from durableflow_blob.__main__ import main
+from durableflow_blob.gc import collect
+from tests.blob.apps import TIMEOUT, make_app
+from tests.blob.conftest import Storage
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+LARGE = "large payload " * 3000
+NEXT_MONTH = datetime.now(UTC) + timedelta(days=30)
+
+
+def run_two(storage: Storage, task_hub: str) -> None:
+    """Leave an instance behind, and blobs of another one that is purged by others."""
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        client.run_orchestration("once", input=LARGE, instance_id="kept", timeout=TIMEOUT)
+        client.run_orchestration("once", input=LARGE + "!", instance_id="gone", timeout=TIMEOUT)
+    with make_app().client(task_hub=task_hub) as other:
+        other.purge_orchestration("gone")
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'hub.db'}"
+
+
+def test_what_an_instance_refers_to_stays_and_the_rest_goes(storage: Storage, hub: str):
+    run_two(storage, hub)
+    before = storage.names()
+    with make_app(storage.plugin()).client(task_hub=hub) as client:
+        found = collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+        state = client.get_orchestration_state("kept")
+        history = client.get_orchestration_history("kept")
+
+    assert state is not None
+    assert state.get_input() == LARGE
+    assert any(LARGE in str(event.attributes) for event in history)
+    gone = {blob.name for blob in found.garbage}
+    assert len(gone) == 3
+    assert set(storage.names()) == set(before) - gone
+
+
+def test_a_dry_run_only_tells(storage: Storage, hub: str):
+    run_two(storage, hub)
+    before = storage.names()
+    found = collect(storage.plugin(), [hub], dry_run=True, now=NEXT_MONTH)
+
+    assert len(found.garbage) == 3
+    assert storage.names() == before
+
+
+def test_what_is_young_stays(storage: Storage, hub: str):
+    run_two(storage, hub)
+    before = storage.names()
+    found = collect(storage.plugin(), [hub], dry_run=False)
+
+    assert (found.garbage, found.young) == ((), 3)
+    assert storage.names() == before
+
+
+def test_what_is_stored_again_meanwhile_stays(storage: Storage, hub: str):
+    run_two(storage, hub)
+    before = storage.names()
+
+    def store_again(method: str, path: str) -> None:
+        if method == "DELETE":
+            with storage.client() as container:
+                for name in before:
+                    content = container.download_blob(name, decompress=False).readall()
+                    container.upload_blob(name, content, overwrite=True)
+
+    storage.fault = store_again
+    found = collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+
+    assert found.garbage == ()
+    assert storage.names() == before
+
+
+def test_nothing_is_deleted_if_a_task_hub_cannot_be_read(storage: Storage, hub: str):
+    run_two(storage, hub)
+    before = storage.names()
+
+    with pytest.raises(TaskHubUnavailableError):
+        collect(storage.plugin(), [hub, "grpc://127.0.0.1:1"], dry_run=False, now=NEXT_MONTH)
+
+    assert storage.names() == before
+
+
+def test_the_command_says_what_it_found(
+    storage: Storage, hub: str, capsys: pytest.CaptureFixture[str]
+):
+    run_two(storage, hub)
+    account = ["--connection-string", storage.connection_string, "--container", storage.container]
+    status = main(["gc", "--task-hub", hub, *account, "--dry-run"])
+
+    assert status == 0
+    assert "3 are younger than a week" in capsys.readouterr().out
+
+
+def test_the_command_says_why_it_did_nothing(storage: Storage, capsys: pytest.CaptureFixture[str]):
+    account = ["--connection-string", storage.connection_string, "--container", storage.container]
+    status = main(["gc", "--task-hub", "grpc://127.0.0.1:1", *account])
+
+    assert status == 1
+    assert "Nothing was deleted" in capsys.readouterr().err
