@@ -263,8 +263,12 @@ class Activities:
         if item is None:
             try:
                 request = await self._reading.submit(self._reader.activity, work.row)
-            except StorageError:
-                log.exception("An activity cannot be read.")
+            except StorageError as error:
+                log.warning(
+                    "An activity of instance '%s' cannot be read and comes later. %s",
+                    work.resident.instance.instance_id,
+                    error,
+                )
                 if work.stream is stream:
                     self._take_back(work, stream)
                 return

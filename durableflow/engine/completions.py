@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from durableflow._proto import engine_admin_pb2 as admin_pb
-from durableflow.errors import CallError, StorageError
+from durableflow.errors import CallError
 from durableflow.hub.core import grpc
 from durableflow.hub.port import TaskHub
 from durableflow.protocol.status import Status
@@ -72,7 +72,7 @@ class _Taking:
     def _take(self, token: str, call: Callable[[], Awaitable[object]]) -> None:
         try:
             answer = asyncio.ensure_future(call())
-        except (CallError, StorageError) as error:
+        except CallError as error:
             self._fail(token, error)
             return
         self._open += 1

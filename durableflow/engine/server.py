@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 from durableflow.engine.admin import AdminCall
 from durableflow.engine.completions import completions_handler
 from durableflow.engine.inflight import InFlight
-from durableflow.errors import CallError, SetupError, StorageError, StorageFullError
+from durableflow.engine.trouble import call_error
+from durableflow.errors import CallError, SetupError, StorageError
 from durableflow.hub.channel import METADATA_BYTES, is_loopback
 from durableflow.hub.core import grpc
 from durableflow.hub.options import DEFAULT_MAX_MESSAGE_BYTES
@@ -315,14 +316,9 @@ async def _refuse(context: Context) -> NoReturn:
 
 
 async def _abort(context: Context, error: CallError | StorageError) -> NoReturn:
-    if isinstance(error, CallError):
-        code = _CODES[error.status]
-    elif isinstance(error, StorageFullError):
-        code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    else:
-        code = grpc.StatusCode.UNAVAILABLE
+    status = (error if isinstance(error, CallError) else call_error(error)).status
     await context.abort(
-        code,
+        _CODES[status],
         str(error)[:DETAILS_CHARACTERS],
         trailing_metadata=((SPEAKER, SPEAKER_ENGINE),),
     )

@@ -219,6 +219,13 @@ def unreadable(file: Path, table: str) -> Iterator[None]:
             other.execute(f"ALTER TABLE hidden RENAME TO {table}")
 
 
+async def told(caplog: pytest.LogCaptureFixture, words: str) -> None:
+    """Wait until the engine has run into it."""
+    async with asyncio.timeout(10):
+        while words not in caplog.text:
+            await asyncio.sleep(0)
+
+
 async def waiting_for_a_timer(opened: OpenEngine, clock: ManualClock) -> None:
     """Leave an instance behind that waits for an hour, by that clock."""
     engine = await opened(clock=clock)
@@ -229,7 +236,11 @@ async def waiting_for_a_timer(opened: OpenEngine, clock: ManualClock) -> None:
 
 
 async def test_a_timer_whose_instance_cannot_be_read_at_once_fires_later(
-    opened: OpenEngine, file: Path, clock: ManualClock, loop_time: LoopTime
+    opened: OpenEngine,
+    file: Path,
+    clock: ManualClock,
+    loop_time: LoopTime,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     await waiting_for_a_timer(opened, clock)
     engine = await opened(clock=clock)
@@ -237,21 +248,21 @@ async def test_a_timer_whose_instance_cannot_be_read_at_once_fires_later(
         await settle(engine)
         with unreadable(file, "instances"):
             clock.advance(HOUR)
-            await asyncio.sleep(0.1)
+            await told(caplog, "wait until they can fire")
         await loop_time.advance(31.0)
 
         assert kinds((await worker.turn("a")).new)[1:] == ["timerFired"]
 
 
 async def test_timers_that_cannot_be_read_at_the_start_fire_later(
-    opened: OpenEngine, file: Path, loop_time: LoopTime
+    opened: OpenEngine, file: Path, loop_time: LoopTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = ManualClock(announces=False)
     await waiting_for_a_timer(opened, clock)
     clock.advance(HOUR + MINUTE)
     with unreadable(file, "timers"):
         engine = await opened(clock=clock)
-        await asyncio.sleep(0.1)
+        await told(caplog, "Timers cannot be read now")
     async with Worker(engine) as worker:
         await loop_time.advance(31.0)
 
@@ -259,7 +270,7 @@ async def test_timers_that_cannot_be_read_at_the_start_fire_later(
 
 
 async def test_an_activity_that_cannot_be_read_at_once_is_handed_out_later(
-    opened: OpenEngine, file: Path, loop_time: LoopTime
+    opened: OpenEngine, file: Path, loop_time: LoopTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = await opened()
     async with Worker(engine) as worker:
@@ -268,7 +279,7 @@ async def test_an_activity_that_cannot_be_read_at_once_is_handed_out_later(
         await (await worker.activity()).abandon()
         with unreadable(file, "activities"):
             await loop_time.advance(1.1)
-            await asyncio.sleep(0.1)
+            await told(caplog, "cannot be read and comes later")
         await loop_time.advance(60.0)
 
         assert (await worker.activity()).name == "charge"
