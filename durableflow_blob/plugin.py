@@ -59,6 +59,9 @@ class BlobPayloads:
         threshold_bytes: Payloads that are larger are stored.
         max_payload_bytes: Payloads that are larger are refused.
         compress: Whether they are compressed.
+        declare_compression: Whether blobs say in their ``Content-Encoding`` that they are.  Most
+            readers want that; the ``BlobPayloadStore`` of the ``durabletask`` package does only
+            with ``enable_compression=False``.
         reference_format: Of what is written; both are read.
         cache_bytes: How much memory may keep of what was stored or read.
         cache_folder: Where to put what does not fit there; None: nowhere.
@@ -75,6 +78,7 @@ class BlobPayloads:
     threshold_bytes: int = attrs.field(default=900_000, validator=attrs.validators.ge(0))
     max_payload_bytes: int = attrs.field(default=100 * _MIB, validator=attrs.validators.gt(0))
     compress: bool = True
+    declare_compression: bool = True
     reference_format: Literal["v1", "v2"] = attrs.field(
         default="v1", validator=attrs.validators.in_(("v1", "v2"))
     )
@@ -201,8 +205,9 @@ class BlobPayloads:
     def _upload(self, name: str, content: bytes) -> None:
         address = self._address(name)
         body = compress(content) if self.compress else content
+        is_gzip = self.compress and self.declare_compression
         try:
-            self._store.put(address, body, is_gzip=self.compress, create=self.create_container)
+            self._store.put(address, body, is_gzip=is_gzip, create=self.create_container)
         except PayloadDeniedError as error:
             self._name_once(error)
             raise
