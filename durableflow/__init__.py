@@ -13,6 +13,7 @@ from durableflow.client import (
     OrchestrationState,
     OrchestrationStatus,
     PurgeInstancesResult,
+    VersionInUse,
 )
 from durableflow.converter import Record
 from durableflow.errors import (
@@ -54,9 +55,16 @@ from durableflow.errors import (
     WaitTimeoutError,
 )
 from durableflow.hookspecs import hookimpl
+from durableflow.notifications import (
+    ActivityFinished,
+    ActivityStarted,
+    OrchestrationTrace,
+    TurnFinished,
+)
 from durableflow.protocol.failures import FailureDetails
 from durableflow.protocol.payload_codec import PayloadCodec
 from durableflow.protocol.payload_fields import PayloadField
+from durableflow.protocol.traces import TraceContext
 from durableflow.replay import (
     CancellableTask,
     Orchestration,
@@ -83,6 +91,8 @@ __all__ = [
     "ActivityCancelledError",
     "ActivityContext",
     "ActivityCrashedError",
+    "ActivityFinished",
+    "ActivityStarted",
     "ActivityTimeoutError",
     "App",
     "AsyncClient",
@@ -114,6 +124,7 @@ __all__ = [
     "OrchestrationQuery",
     "OrchestrationState",
     "OrchestrationStatus",
+    "OrchestrationTrace",
     "OrchestratorError",
     "OutcomeUnknownError",
     "PayloadCodec",
@@ -139,9 +150,12 @@ __all__ = [
     "TaskFailedError",
     "TaskHubAddressError",
     "TaskHubUnavailableError",
+    "TraceContext",
+    "TurnFinished",
     "UnsupportedByEngineError",
     "UsageError",
     "Version",
+    "VersionInUse",
     "VersionRequest",
     "WaitTimeoutError",
     "WorkerVersionRouting",

@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "plugins": _plugins,
         "replay": _replay,
         "export": _export,
+        "versions": _versions,
     }
     try:
         return commands[options.command](app, options)
@@ -75,6 +76,19 @@ def _replay(app: App, options: argparse.Namespace) -> int:
 def _export(app: App, options: argparse.Namespace) -> int:
     with app.client(task_hub=options.task_hub) as client:
         print(export_history(client.get_orchestration_history(options.instance)), end="")
+    return 0
+
+
+def _versions(app: App, options: argparse.Namespace) -> int:
+    with app.client(task_hub=options.task_hub) as client:
+        found = client.get_versions_in_use(include_ended=options.all)
+    for each in found:
+        version = f"version '{each.version}'" if each.version else "without a version"
+        counts = [f"{count} {status.name}" for status, count in each.counts.items()]
+        parked = [f"{each.parked} of them parked"] if each.parked else []
+        print(f"{each.name} {version}: {', '.join(counts + parked)}")
+    if not found:
+        print("There are no instances.")
     return 0
 
 
@@ -162,6 +176,14 @@ def _parser() -> argparse.ArgumentParser:
         "Write the history of an instance to standard output, for replay.",
     )
     export.add_argument("instance", metavar="INSTANCE", help="the id of the instance")
+    versions = _add(
+        commands,
+        "versions",
+        "count instances by version",
+        "Count the instances that have not ended by orchestrator and version: what may not be "
+        "deleted from the code yet.",
+    )
+    versions.add_argument("--all", action="store_true", help="count those too that have ended")
     return parser
 
 

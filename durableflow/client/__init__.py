@@ -12,6 +12,7 @@ from durableflow.client.models import (
     PurgeInstancesResult,
 )
 from durableflow.client.sync import Client
+from durableflow.client.versions import VersionInUse
 
 __all__ = [
     "AsyncClient",
@@ -24,4 +25,5 @@ __all__ = [
     "OrchestrationState",
     "OrchestrationStatus",
     "PurgeInstancesResult",
+    "VersionInUse",
 ]

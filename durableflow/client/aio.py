@@ -27,6 +27,7 @@ from durableflow.client.references import (
     WithoutInput,
 )
 from durableflow.client.starting import Options
+from durableflow.client.versions import VersionInUse
 from durableflow.hub.loop import await_on
 
 T = TypeVar("T")
@@ -238,6 +239,10 @@ class AsyncClient(Face):
     ) -> list[HistoryEvent]:
         """Like ``Client.get_orchestration_history``."""
         return await self._run(self._operations.get_history(instance_id, execution_id=execution_id))
+
+    async def get_versions_in_use(self, *, include_ended: bool = False) -> list[VersionInUse]:
+        """Like ``Client.get_versions_in_use``."""
+        return await self._run(self._operations.get_versions(include_ended=include_ended))
 
     async def close(self) -> None:
         """Like ``Client.close``."""

@@ -35,6 +35,7 @@ from durableflow.client.references import AnyOrchestrator, Timeout
 from durableflow.client.replies import next_token, purged, query_request, state_of
 from durableflow.client.starting import Options, Start, plan_start
 from durableflow.client.takers import find_takers
+from durableflow.client.versions import UNFINISHED, VersionCount, VersionInUse
 from durableflow.client.waiting import why_not_yet
 from durableflow.errors import (
     CallError,
@@ -172,6 +173,15 @@ class Operations:
         if result.deleted_instance_count and plugins.implement("instances_purged"):
             await asyncio.to_thread(plugins.instances_purged, [instance_id])
         return result
+
+    async def get_versions(self, *, include_ended: bool) -> list[VersionInUse]:
+        """Count instances by version."""
+        status = None if include_ended else UNFINISHED
+        pages = self.query(OrchestrationQuery(runtime_status=status, max_instance_count=1000))
+        count = VersionCount()
+        while not pages.exhausted:
+            count.add(await pages.read())
+        return count.result()
 
     def query(self, query: OrchestrationQuery | None) -> Pages:
         """Look for instances."""

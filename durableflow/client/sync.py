@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from collections.abc import Coroutine, Iterator
-from typing import Any, Self, TypeVar, Unpack, cast, overload
+from collections.abc import Iterator
+from typing import Any, Self, Unpack, cast, overload
 
-from durableflow.client.face import Face, undone_on_failure
+from durableflow.client.blocking import BlockingFace
+from durableflow.client.face import undone_on_failure
 from durableflow.client.history import HistoryEvent
 from durableflow.client.models import (
     InstanceId,
@@ -28,12 +27,10 @@ from durableflow.client.references import (
     WithoutInput,
 )
 from durableflow.client.starting import Options
-from durableflow.errors import UsageError
-
-T = TypeVar("T")
+from durableflow.client.versions import VersionInUse
 
 
-class Client(Face):
+class Client(BlockingFace):
     """Starts, watches and steers orchestration instances; every call blocks its thread.
 
     Made by ``app.client()`` and ``app.running()``.  Any number of threads may use one client.
@@ -371,29 +368,18 @@ class Client(Face):
         """
         return self._run(self._operations.get_history(instance_id, execution_id=execution_id))
 
+    def get_versions_in_use(self, *, include_ended: bool = False) -> list[VersionInUse]:
+        """Count instances by orchestrator and version: what may not be deleted from the code yet.
+
+        All of them are read, so it takes its time where there are many.
+
+        Args:
+            include_ended: Whether those count too that have ended.
+        """
+        return self._run(self._operations.get_versions(include_ended=include_ended))
+
     def close(self) -> None:
         """Let go of the task hub.  Idempotent."""
         if not self._closed:
             self._closed = True
             self._core.on_close()
-
-    def _check(self) -> None:
-        super()._check()
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if loop is self._core.app_loop() or not hasattr(sys, "ps1"):
-            raise UsageError(
-                "A call of Client blocks, and the asyncio loop of this thread would stand still. "
-                "Use app.async_client() here: it has the same methods, awaited."
-            )
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._core.on_open is not None:
-            try:
-                self._core.loop.run(self._core.open())
-            except BaseException:
-                work.close()
-                raise
-        return self._core.loop.run(work)

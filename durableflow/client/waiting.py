@@ -8,6 +8,7 @@ from durableflow.client.core import ClientCore
 from durableflow.client.models import OrchestrationState, OrchestrationStatus
 from durableflow.client.outstanding import Outstanding
 from durableflow.client.takers import Takers
+from durableflow.routing import Run, VersionRequest
 from durableflow.spelling import similar_names
 
 _MOST_NAMES: Final = 3
@@ -47,7 +48,8 @@ def why_not_yet(
 
 def _why_no_turn(state: OrchestrationState[Any], core: ClientCore, runs: bool | None) -> str:
     versions = core.registry.orchestrator_versions(state.name)
-    runs_here = state.version in versions or None in versions
+    request = VersionRequest(state.name, state.version, state.instance_id)
+    runs_here = isinstance(core.plugins.resolve_version(request, versions), Run)
     what = f"{state.name} version '{state.version}'" if state.version else state.name
     if state.runtime_status is OrchestrationStatus.PENDING and state.scheduled_start_at is not None:
         reason = f"it was to start at {state.scheduled_start_at:%Y-%m-%d %H:%M:%S} UTC"

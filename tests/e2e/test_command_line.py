@@ -220,3 +220,15 @@ def test_the_history_of_no_instance_is_not_exported(workshop: Workshop):
 
     assert status == 1
     assert "holds no instance 'nobody'" in output
+
+
+def test_instances_are_counted_by_version(workshop: Workshop):
+    workshop.write("orders.py", ORDERS)
+    workshop.run("orders.py")
+
+    now = workshop.run(*COMMAND, "versions", "orders:app")
+    ever = workshop.run(*COMMAND, "versions", "orders:app", "--all")
+
+    assert now[0] == ever[0] == 0
+    assert "There are no instances." in now[1]
+    assert "order without a version: 1 COMPLETED" in ever[1]

@@ -235,3 +235,34 @@ async def test_async_client_does_the_same(async_client: AsyncClient) -> None:
     assert history[-1].kind == "execution_completed"
     assert (await async_client.purge_orchestration(instance_id)).deleted_instance_count == 1
     assert await async_client.get_all_orchestration_states() == []
+
+
+def test_versions_in_use_are_counted_by_state(client: Client) -> None:
+    for number, version in enumerate(["10.0", "9.0", "9.0", None]):
+        client.schedule_new_orchestration("order", version=version, instance_id=f"a{number}")
+    client.suspend_orchestration("a1")
+    client.terminate_orchestration("a3")
+
+    found = client.get_versions_in_use()
+
+    assert [(each.name, each.version, dict(each.counts)) for each in found] == [
+        ("order", "9.0", {STATUS.SUSPENDED: 1, STATUS.PENDING: 1}),
+        ("order", "10.0", {STATUS.PENDING: 1}),
+    ]
+    assert [each.total for each in found] == [2, 1]
+    assert [each.parked for each in found] == [0, 0]
+
+
+def test_versions_of_ended_instances_are_counted_on_demand(client: Client) -> None:
+    client.schedule_new_orchestration("order", instance_id="a")
+    client.terminate_orchestration("a")
+
+    assert client.get_versions_in_use() == []
+    (found,) = client.get_versions_in_use(include_ended=True)
+    assert (found.version, dict(found.counts)) == (None, {STATUS.TERMINATED: 1})
+
+
+async def test_versions_in_use_are_counted_for_async_clients(async_client: AsyncClient) -> None:
+    await async_client.schedule_new_orchestration("order", version="1.0")
+
+    assert [each.version for each in await async_client.get_versions_in_use()] == ["1.0"]
