@@ -61,18 +61,26 @@ def install() -> None:
 
 
 @contextmanager
-def running() -> Iterator[int]:
-    """Run an emulator that keeps everything in memory; yield its port."""
+def running(log: Path | None = None) -> Iterator[int]:
+    """Run an emulator that keeps everything in memory; yield its port.
+
+    Args:
+        log: Gets a line for each request.
+    """
     install()
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
-    with subprocess.Popen(
-        [find("node"), str(SERVER), *words, "--skipApiVersionCheck", "--silent"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    ) as process:
+    words += ["--skipApiVersionCheck", "--disableTelemetry"]
+    with (
+        Path(log or os.devnull).open("wb") as output,
+        subprocess.Popen(
+            [find("node"), str(SERVER), *words, *(["--silent"] if log is None else [])],
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+        ) as process,
+    ):
         try:
             _wait_until_it_answers(port, process)
             yield port

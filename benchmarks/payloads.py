@@ -1,0 +1,207 @@
+"""W5: large payloads on Azurite, ours beside the durabletask package's store, with all requests counted.
+
+``python -m benchmarks.payloads`` prints a table.  The emulator takes Node.js.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import re
+import resource
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define
+from durabletask.client import TaskHubGrpcClient
+from durabletask.extensions.azure_blob_payloads import BlobPayloadStore, BlobPayloadStoreOptions
+from durabletask.testing import create_test_backend
+from durabletask.worker import TaskHubGrpcWorker
+
+from durableflow import App, Orchestration, OrchestrationContext, when_all
+from durableflow_blob import BlobPayloads
+
+MEGABYTE: Final = 1_000_000
+STEPS: Final = 10
+LONG: Final = 200
+WIDTH: Final = 100
+TIMEOUT: Final = 300
+
+EMULATOR: Final = Path(__file__).parents[1] / "tests" / "azurite" / "emulator.py"
+REQUEST: Final = re.compile(rb'"(GET|PUT|HEAD|DELETE) /\S+ HTTP')
+
+
+def text_of(size: int, seed: int = 0) -> str:
+    """Text that compresses by half, as identifiers and numbers do."""
+    return random.Random(seed).randbytes(size // 2).hex()
+
+
+@define
+class Emulator:
+    connection_string: str
+    log: Path
+
+    def requests(self) -> Counter[str]:
+        return Counter(name.decode() for name in REQUEST.findall(self.log.read_bytes()))
+
+
+@contextmanager
+def emulator(folder: Path) -> Iterator[Emulator]:
+    spec = importlib.util.spec_from_file_location("emulator", EMULATOR)
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    log = folder / "azurite.log"
+    with module.running(log) as port:
+        yield Emulator(module.connection_string(port), log)
+
+
+def make_app(plugin: BlobPayloads | None) -> App:
+    app = App("payloads", plugins=[] if plugin is None else [plugin])
+
+    @app.activity
+    def change(text: str) -> str:
+        return text[1:] + text[0]
+
+    @app.activity
+    def make(number: int) -> str:
+        return text_of(MEGABYTE, number)
+
+    @app.activity
+    def make_two(number: int) -> str:
+        return text_of(2 * MEGABYTE, number)
+
+    @app.orchestrator
+    def chain(ctx: OrchestrationContext, text: str) -> Orchestration[str]:
+        for _ in range(STEPS):
+            text = yield ctx.call_activity(change, input=text)
+        return text
+
+    @app.orchestrator
+    def long(ctx: OrchestrationContext, steps: int) -> Orchestration[int]:
+        size = 0
+        for number in range(steps):
+            size += len((yield ctx.call_activity(make, input=number)))
+        yield ctx.wait_for_external_event("go")
+        return size
+
+    @app.orchestrator
+    def fan(ctx: OrchestrationContext, width: int) -> Orchestration[int]:
+        texts = yield when_all([ctx.call_activity(make_two, input=n) for n in range(width)])
+        return sum(map(len, texts))
+
+    return app
+
+
+def plugin_for(storage: Emulator) -> BlobPayloads:
+    return BlobPayloads(connection_string=storage.connection_string)
+
+
+def ours_inline(storage: Emulator, folder: Path) -> float:
+    with make_app(None).running(task_hub=f"sqlite:///{folder / 'inline.db'}") as client:
+        return timed(lambda: client.run_orchestration("chain", input=text_of(MEGABYTE)))
+
+
+def ours(storage: Emulator, folder: Path) -> float:
+    with make_app(plugin_for(storage)).running(task_hub=f"sqlite:///{folder / 'b.db'}") as client:
+        return timed(lambda: client.run_orchestration("chain", input=text_of(MEGABYTE)))
+
+
+def replay(storage: Emulator, folder: Path) -> float:
+    """Replay a long history from nothing, on a worker that has nothing in its cache."""
+    hub = f"sqlite:///{folder / 'long.db'}"
+    with make_app(plugin_for(storage)).running(task_hub=hub) as client:
+        client.schedule_new_orchestration("long", input=LONG, instance_id="long")
+        with make_app(None).client(task_hub=hub) as plain:  # which reads no payloads
+            completed = 0
+            while completed < LONG:
+                time.sleep(0.2)
+                history = plain.get_orchestration_history("long")
+                completed = sum(event.kind == "task_completed" for event in history)
+    storage.log.write_bytes(b"")
+    begin = time.perf_counter()
+    with make_app(plugin_for(storage)).running(task_hub=hub) as client:
+        client.raise_orchestration_event("long", "go", data=None)
+        client.wait_for_orchestration_completion("long", timeout=TIMEOUT)
+    return time.perf_counter() - begin
+
+
+def fan_out(storage: Emulator, folder: Path) -> float:
+    with make_app(plugin_for(storage)).running(task_hub=f"sqlite:///{folder / 'f.db'}") as client:
+        return timed(lambda: client.run_orchestration("fan", input=WIDTH, timeout=TIMEOUT))
+
+
+def theirs(storage: Emulator, folder: Path) -> float:
+    """The durabletask package: its worker, client, store and in-memory backend."""
+
+    def change(ctx: Any, text: str) -> str:
+        return text[1:] + text[0]
+
+    def chain(ctx: Any, text: str) -> Generator[Any, Any, Any]:
+        for _ in range(STEPS):
+            text = yield ctx.call_activity(change, input=text)
+        return text
+
+    options = BlobPayloadStoreOptions(connection_string=storage.connection_string)
+    with socket.socket() as free:
+        free.bind(("", 0))
+        port = free.getsockname()[1]
+    backend = create_test_backend(port)
+    address = f"localhost:{port}"
+    with (
+        BlobPayloadStore(options) as store,
+        TaskHubGrpcWorker(host_address=address, payload_store=store) as worker,
+    ):
+        worker.add_orchestrator(chain)
+        worker.add_activity(change)
+        worker.start()
+        client = TaskHubGrpcClient(host_address=address, payload_store=store)
+
+        def run() -> None:
+            instance_id = client.schedule_new_orchestration(chain, input=text_of(MEGABYTE))
+            client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+        seconds = timed(run)
+        client.close()
+    backend.stop()
+    return seconds
+
+
+def timed(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+CASES: Final[dict[str, Callable[[Emulator, Path], float]]] = {
+    f"W5: {STEPS} activities, 1 MB, no store": ours_inline,
+    f"W5: {STEPS} activities, 1 MB": ours,
+    f"W5: {STEPS} activities, 1 MB, durabletask": theirs,
+    f"replay of {LONG} results of 1 MB": replay,
+    f"fan-out: {WIDTH} results of 2 MB": fan_out,
+}
+
+
+def main() -> None:
+    print(f"{'':44} {'s':>8} {'GET':>6} {'PUT':>6} {'peak MB':>8}")
+    for title, case in CASES.items():
+        with tempfile.TemporaryDirectory() as folder, emulator(Path(folder)) as storage:
+            seconds = case(storage, Path(folder))
+            requests = storage.requests()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{title:44} {seconds:8.2f} {requests['GET']:6} {requests['PUT']:6} {peak:8.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
