@@ -1,19 +1,34 @@
 """The event loop of an app's own coroutines, on a thread of its own: ``AppLoop``.
 
 ``async def`` activities and the lifespan run here where the program has no loop to offer.  What
-blocks here delays only the app's coroutines, never the task hub's loop.
+blocks here delays only the app's coroutines, never the task hub's loop; and nothing that hangs
+here keeps the process from ending.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
+import traceback
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
+from attrs import define
+
+from durableflow.worker.pool import ActivityPool
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
 T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 5.0
+_MOST_THREADS: Final = 32
 
 
 class AppLoop:
@@ -21,13 +36,19 @@ class AppLoop:
 
     Args:
         loop: A loop that runs already and is used instead; ``close`` leaves it alone.
+        patience_seconds: How long what hangs on the loop may hold up its end.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._patience_seconds = patience_seconds
         self._lock = threading.Lock()
         self._loop = loop
         self._thread: threading.Thread | None = None
-        self._stop: asyncio.Event | None = None
 
     @property
     def current(self) -> asyncio.AbstractEventLoop | None:
@@ -38,33 +59,61 @@ class AppLoop:
         """Return the running loop.  Any thread may ask."""
         with self._lock:
             if self._loop is None:
-                started: Future[asyncio.AbstractEventLoop] = Future()
+                self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(_DaemonExecutor())
                 self._thread = threading.Thread(
-                    target=asyncio.run,
-                    args=(self._serve(started),),
-                    name="durableflow-app",
-                    daemon=True,
+                    target=_run, args=(self._loop,), name="durableflow-app", daemon=True
                 )
                 self._thread.start()
-                self._loop = started.result()
             return self._loop
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for its result.  Call from another thread."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.get()).result()
 
+    def responds(self) -> bool:
+        """Whether the loop still runs what it is given, and not for ever the same."""
+        answered = threading.Event()
+        self.get().call_soon_threadsafe(answered.set)
+        return answered.wait(self._patience_seconds)
+
     def close(self) -> None:
-        """Cancel what still runs on a loop of our own, and end its thread."""
+        """Cancel what still runs on a loop of our own, and end its thread, or leave it behind."""
         with self._lock:
-            if self._loop and self._thread and self._stop:
-                self._loop.call_soon_threadsafe(self._stop.set)
-                self._thread.join()
+            if self._loop and self._thread:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join(self._patience_seconds)
+                if self._thread.is_alive():
+                    logger.warning(
+                        "Coroutines of the app do not end; they are left behind. Here:\n%s",
+                        _stack_of(self._thread),
+                    )
             self._loop = self._thread = None
 
-    async def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        self._stop = asyncio.Event()
-        started.set_result(asyncio.get_running_loop())
-        await self._stop.wait()
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped, and whatever still runs on it then to its end."""
+    asyncio.set_event_loop(loop)
+    while _was_interrupted(loop.run_forever):
+        pass
+    rest = asyncio.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    ending = asyncio.gather(*rest, return_exceptions=True) if rest else None
+    while ending is not None and not ending.done():
+        _was_interrupted(partial(loop.run_until_complete, ending))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def _was_interrupted(run: Callable[[], object]) -> bool:
+    """Run a loop; say whether a task tried to end the program, which ends only that task."""
+    try:
+        run()
+    except (SystemExit, KeyboardInterrupt):
+        logger.exception("A task of the app tried to end the program; only the task has ended")
+        return True
+    return False
 
 
 class HeldContext:
@@ -97,3 +146,45 @@ class HeldContext:
         async with self._manager as state:
             entered.set_result(state)
             await self._leave.wait()
+
+
+@define(eq=False)
+class _Call:
+    future: Future[Any]
+    function: Callable[[], Any]
+
+    def run(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self.function())
+        except BaseException as error:  # noqa: BLE001  # for whoever awaits the future
+            self.future.set_exception(error)
+
+
+class _DaemonExecutor(ThreadPoolExecutor):
+    """Runs what coroutines give to ``asyncio.to_thread``.
+
+    Python waits for the threads of its own executor before it ends, also for one that hangs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # asyncio asks for this very class, but no thread of it ever starts
+        self._daemons = ActivityPool[_Call](
+            most=_MOST_THREADS, run=_Call.run, ended=lambda call: None
+        )
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """See ``Executor``."""
+        future: Future[T] = Future()
+        self._daemons.submit(_Call(future, partial(function, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Wait for nobody."""
+        self._daemons.close()
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # the documented way
+    return "".join(traceback.format_stack(frame)) if frame is not None else "(ended)"

@@ -7,6 +7,7 @@ hub, the lifespan, the worker.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
@@ -21,6 +22,8 @@ from durableflow.plan import Connection, Plan
 from durableflow.worker import Worker
 from durableflow.worker.orchestrations import TurnLimits
 from durableflow.worker.processes import PROCESS_NAME
+
+logger = logging.getLogger(__name__)
 
 Lifespan: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
 
@@ -90,7 +93,7 @@ class Run:
             if self._lifespan is not None:
                 held = HeldContext(self._lifespan())
                 state = self._app_loop.run(held.enter())
-                undo.callback(lambda: self._app_loop.run(held.leave()))
+                undo.callback(self._leave, held)
             worker = self._worker = self._make_worker(state)
             hub_loop.run(worker.start())
             undo.callback(lambda: hub_loop.run(self._drain(worker)))
@@ -102,6 +105,12 @@ class Run:
     def stop(self) -> None:
         """Drain and stop; block until everything is closed."""
         self._undo.close()
+
+    def _leave(self, held: HeldContext) -> None:
+        if self._app_loop.responds():
+            self._app_loop.run(held.leave())
+        else:
+            logger.warning("The app's loop hangs, so its lifespan cannot be left.")
 
     async def start_async(self) -> None:
         """Do as ``start`` does, with the caller's loop as the app's loop."""
