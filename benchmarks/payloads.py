@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import random
 import re
 import resource
@@ -33,6 +34,9 @@ STEPS: Final = 10
 LONG: Final = 200
 WIDTH: Final = 100
 TIMEOUT: Final = 300
+
+QUIET: Final = logging.getLogger("quiet")
+QUIET.setLevel(logging.CRITICAL)
 
 EMULATOR: Final = Path(__file__).parents[1] / "tests" / "azurite" / "emulator.py"
 REQUEST: Final = re.compile(rb'"(GET|PUT|HEAD|DELETE) /\S+ HTTP')
@@ -65,7 +69,12 @@ def emulator(folder: Path) -> Iterator[Emulator]:
 
 
 def make_app(plugin: BlobPayloads | None) -> App:
-    app = App("payloads", plugins=[] if plugin is None else [plugin])
+    # Sessions are bounded by what they have been given, so one of 200 MB needs room.
+    app = App(
+        "payloads",
+        plugins=[] if plugin is None else [plugin],
+        session_cache_bytes=500 * MEGABYTE,
+    )
 
     @app.activity
     def change(text: str) -> str:
@@ -158,12 +167,12 @@ def theirs(storage: Emulator, folder: Path) -> float:
     address = f"localhost:{port}"
     with (
         BlobPayloadStore(options) as store,
-        TaskHubGrpcWorker(host_address=address, payload_store=store) as worker,
+        TaskHubGrpcWorker(host_address=address, payload_store=store, logger=QUIET) as worker,
     ):
         worker.add_orchestrator(chain)
         worker.add_activity(change)
         worker.start()
-        client = TaskHubGrpcClient(host_address=address, payload_store=store)
+        client = TaskHubGrpcClient(host_address=address, payload_store=store, logger=QUIET)
 
         def run() -> None:
             instance_id = client.schedule_new_orchestration(chain, input=text_of(MEGABYTE))

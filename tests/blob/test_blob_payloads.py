@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +344,29 @@ def test_an_old_shared_blob_is_stored_again_before_it_is_referred_to():
     assert not known.certainly("shared/x")
     known.note("shared/x")
     assert known.certainly("shared/x")
+
+
+def test_settings_name_and_configure_it(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    site = tmp_path / "site"
+    information = site / "blob_plugin-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: blob-plugin\nVersion: 1\n")
+    points = "[durableflow]\nblob = durableflow_blob:BlobPayloads\n"
+    (information / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(site)
+    invalidate_caches()
+    monkeypatch.setenv("DURABLEFLOW_PLUGINS_BLOB_CONNECTION_STRING", storage.connection_string)
+    (tmp_path / "durableflow.toml").write_text(
+        f'[plugins.blob]\ncontainer_name = "{storage.container}"\nthreshold_bytes = 1000\n'
+        'reference_format = "v2"\ncompress = false\nallowed_containers = ["other"]\n'
+    )
+    app = make_app(root=tmp_path)
+    with app.running(task_hub="sqlite://") as client:
+        client.run_orchestration("once", input=LARGE, timeout=TIMEOUT)
+
+    (active,) = (each for each in app.plan().plugins.active if each.name == "blob")
+    assert isinstance(active.plugin, BlobPayloads)
+    assert active.plugin.reference_format == "v2"
+    assert len(storage.names()) == 3
