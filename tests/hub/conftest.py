@@ -16,9 +16,11 @@ from durableflow.engine.joining import FileTaskHub
 from durableflow.engine.server import HubServer
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.options import HubOptions
+from durableflow.hub.payloads import PayloadHub
 from durableflow.hub.port import TaskHub, WorkItemStream
 from durableflow.hub.remote import RemoteTaskHub
 from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.payload_fields import PayloadField
 from durableflow.protocol.service import BY_METHOD
 from tests.engine.driver import Client, Worker
 
@@ -111,7 +113,23 @@ def copy_of(message: Reply) -> Reply:
     return copy
 
 
-@pytest.fixture(params=["in process", "over gRPC", "through the file"])
+class Reversing:
+    """A codec that no payload escapes."""
+
+    def encodes(self, field: PayloadField, text: str) -> bool:
+        return True
+
+    def encode(self, field: PayloadField, text: str, *, instance_id: str) -> str:
+        return f"encoded {text[::-1]}"
+
+    def decodes(self, field: PayloadField, text: str) -> bool:
+        return text.startswith("encoded ")
+
+    def decode(self, field: PayloadField, text: str, *, instance_id: str) -> str:
+        return text.removeprefix("encoded ")[::-1]
+
+
+@pytest.fixture(params=["in process", "over gRPC", "through the file", "behind a codec"])
 async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TaskHub]:
     """An empty task hub, open; once for each implementation of the port."""
     async with AsyncExitStack() as stack:
@@ -129,6 +147,10 @@ async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[T
             hub = RemoteTaskHub(server.address, options=OPTIONS)
             await hub.open()
             stack.push_async_callback(hub.close)
+        elif request.param == "behind a codec":
+            # Spoiled on both sides, since this hub changes messages of either.
+            sizes = {"max_payload_bytes": 2**40, "max_message_bytes": 2**40}
+            hub = PayloadHub(SpoilingHub(hub), [Reversing()], **sizes)
         yield SpoilingHub(hub)
 
 
