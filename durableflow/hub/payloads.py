@@ -69,7 +69,9 @@ class PayloadHub(ForwardingHub):
         self._inward = tuple(reversed(codecs))
         self._max_payload_bytes = max_payload_bytes
         self._max_message_bytes = max_message_bytes
-        self._threads: ThreadPoolExecutor | None = None
+        # What is read does not wait for what is written: turns go on while results are stored.
+        self._writers = ThreadPoolExecutor(_THREADS, "durableflow-payloads-out")
+        self._readers = ThreadPoolExecutor(_THREADS, "durableflow-payloads-in")
         self._lost: dict[str, Exception] = {}
 
     @property
@@ -84,8 +86,7 @@ class PayloadHub(ForwardingHub):
     async def close(self) -> None:
         """See ``TaskHub``."""
         await self._hub.close()
-        threads, self._threads = self._threads, None
-        if threads is not None:
+        for threads in (self._writers, self._readers):
             await asyncio.to_thread(threads.shutdown)
 
     async def taken(
@@ -199,7 +200,7 @@ class PayloadHub(ForwardingHub):
                     text = codec.decode(slot.field, text, instance_id=instance_id)
             return text
 
-        return await self._each(decoded, self.undecoded(slots))
+        return await _each(decoded, self.undecoded(slots), self._readers)
 
     def lost(self, instance_id: str) -> Exception | None:
         """Return, once, why the next work item of an instance has to fail, if it has to."""
@@ -223,7 +224,8 @@ class PayloadHub(ForwardingHub):
                     text = codec.encode(slot.field, text, instance_id=instance_id)
             return text
 
-        _raise_first(await self._each(encoded, self._applying(payload_slots(message))))
+        slots = self._applying(payload_slots(message))
+        _raise_first(await _each(encoded, slots, self._writers))
 
     def _applying(self, slots: Iterable[PayloadSlot]) -> list[PayloadSlot]:
         return [
@@ -231,28 +233,6 @@ class PayloadHub(ForwardingHub):
             for slot in slots
             if any(codec.encodes(slot.field, slot.text) for codec in self._outward)
         ]
-
-    async def _each(
-        self, change: Callable[[PayloadSlot], str], slots: Sequence[PayloadSlot]
-    ) -> list[Problem]:
-        """Change payloads on threads, and put them in their places here."""
-        if not slots:
-            return []
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_THREADS, "durableflow-payloads")
-        run = asyncio.get_running_loop().run_in_executor
-        tasks = [run(self._threads, change, slot) for slot in slots]
-        problems: list[Problem] = []
-        for slot, outcome in zip(
-            slots, await asyncio.gather(*tasks, return_exceptions=True), strict=True
-        ):
-            if isinstance(outcome, str):
-                slot.text = outcome
-            elif isinstance(outcome, Exception):
-                problems.append((slot, outcome))
-            else:
-                raise outcome
-        return problems
 
     async def _complete(
         self,
@@ -297,6 +277,29 @@ class PayloadHub(ForwardingHub):
         except PayloadTooLargeError as error:
             return failed_activity(response, error)
         return response
+
+
+async def _each(
+    change: Callable[[PayloadSlot], str],
+    slots: Sequence[PayloadSlot],
+    threads: ThreadPoolExecutor,
+) -> list[Problem]:
+    """Change payloads on threads, and put them in their places here."""
+    if not slots:
+        return []
+    run = asyncio.get_running_loop().run_in_executor
+    tasks = [run(threads, change, slot) for slot in slots]
+    problems: list[Problem] = []
+    for slot, outcome in zip(
+        slots, await asyncio.gather(*tasks, return_exceptions=True), strict=True
+    ):
+        if isinstance(outcome, str):
+            slot.text = outcome
+        elif isinstance(outcome, Exception):
+            problems.append((slot, outcome))
+        else:
+            raise outcome
+    return problems
 
 
 def _raise_first(problems: Sequence[Problem]) -> None:
