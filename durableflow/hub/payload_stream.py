@@ -59,6 +59,7 @@ class Restoring:
         self._pump: asyncio.Task[None] | None = None
         self._restoring: set[asyncio.Task[None]] = set()
         self._failures = 0
+        self._told = ""
 
     def __aiter__(self) -> Restoring:
         return self
@@ -109,24 +110,31 @@ class Restoring:
             problems = await self._decoder.decode(undecoded, _instance_id(item))
             problems = [problem for problem in problems if not fail_task(*problem)]
             if not problems:
-                self._failures = 0
+                self._failures, self._told = 0, ""
                 self._ready.put_nowait(item)
                 return
             (_, error) = next((p for p in problems if isinstance(p[1], PERMANENT)), problems[0])
             if isinstance(error, PERMANENT) and await self._fail(item, error):
                 return
             self._failures += 1
-            logger.warning(
-                "A work item of instance '%s' is given back, since its payloads cannot be read: %s",
-                _instance_id(item),
-                error,
-            )
+            self._tell(item, error)
             delay = _FIRST_SECONDS * 2.0 ** min(self._failures - 1, 16)
             await asyncio.sleep(min(delay, _MOST_SECONDS))
             await self._give_back(item, f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             await self._give_back(item, "")
             raise
+
+    def _tell(self, item: pb.WorkItem, error: Exception) -> None:
+        """Warn of trouble when it begins or changes; it may last for days."""
+        level = logging.DEBUG if str(error) == self._told else logging.WARNING
+        self._told = str(error)
+        logger.log(
+            level,
+            "A work item of instance '%s' is given back, since its payloads cannot be read: %s",
+            _instance_id(item),
+            error,
+        )
 
     async def _fail(self, item: pb.WorkItem, error: Exception) -> bool:
         """Answer an item by a failure; return whether the task hub took it."""

@@ -25,7 +25,7 @@ from durableflow.hub.payload_stream import Problem, Restoring
 from durableflow.hub.port import KnowsTakers, TaskHub, WorkItemStream
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.payload_codec import PayloadCodec
-from durableflow.protocol.payload_fields import PayloadSlot, payload_slots
+from durableflow.protocol.payload_fields import PAYLOADS, PayloadSlot, payload_slots
 from durableflow.protocol.sizes import check_payload, check_turn
 from durableflow.protocol.status import Status
 
@@ -35,6 +35,7 @@ Reply = TypeVar("Reply", bound=Message)
 
 _THREADS: Final = 32
 _AGAIN_SECONDS: Final = 1.0
+_REFERENCE: Final = "blob:v1:payloads:instance/name"  # as all SDKs write them
 _OUTWARD: Final = frozenset({"start_instance", "raise_event", "terminate_instance"})
 _INWARD: Final = frozenset(
     {
@@ -159,6 +160,9 @@ class PayloadHub(ForwardingHub):
         self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
     ) -> WorkItemStream:
         """See ``TaskHub``.  Items whose payloads have to be decoded come as soon as these are."""
+        field = PAYLOADS["ActivityRequest.input"]
+        if any(codec.decodes(field, _REFERENCE) for codec in self._inward):
+            request.capabilities.append(pb.WORKER_CAPABILITY_LARGE_PAYLOADS)
         return Restoring(self._hub.get_work_items(request, metadata=metadata), self._hub, self)
 
     async def stream_instance_history(

@@ -19,6 +19,9 @@ from durableflow import (
     PayloadTooLargeError,
     PayloadUnavailableError,
 )
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.engine import Engine
+from durableflow.hub.payloads import PayloadHub
 from durableflow.protocol.payload_fields import PAYLOADS
 from durableflow_blob import BlobPayloads
 from durableflow_blob.known import KnownBlobs
@@ -370,3 +373,15 @@ def test_settings_name_and_configure_it(
     assert isinstance(active.plugin, BlobPayloads)
     assert active.plugin.reference_format == "v2"
     assert len(storage.names()) == 3
+
+
+async def test_a_worker_tells_the_engine_that_it_reads_references(storage: Storage):
+    engine = Engine(None)
+    limits = {"max_payload_bytes": 2**30, "max_message_bytes": 2**30}
+    hub = PayloadHub(engine, storage.plugin().register_payload_codecs(), **limits)
+    request = pb.GetWorkItemsRequest()
+    await hub.open()
+    hub.get_work_items(request).cancel()
+    await hub.close()
+
+    assert pb.WORKER_CAPABILITY_LARGE_PAYLOADS in request.capabilities
