@@ -22,6 +22,7 @@ from durableflow.protocol.sizes import DEFAULT_MAX_PAYLOAD_BYTES, check_payload
 from durableflow.registry import ABSENT, ActivityDefinition, Registry
 from durableflow.worker.cancellation import CancelToken
 from durableflow.worker.context import ActivityContext
+from durableflow.worker.payload_log import log_payload
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class ActivityJob:
             is_final: Whether it would fail in the same way again.
         """
         self.failure = to_message(from_exception(error, non_retriable=is_final))
-        logger.debug("Activity '%s' failed", self.request.name, exc_info=error)
+        # Its message and trace are in the history; in a log they might show what is secret.
+        logger.debug("Activity '%s' failed with %s", self.request.name, type(error).__qualname__)
 
     def response(self) -> pb.ActivityResponse:
         """Make the message that completes the work item."""
@@ -162,11 +164,9 @@ class ActivityRunner:
         if definition.input is None:
             return definition.function, context
         if request.input.value:  # "" is no JSON; engines that do not keep presence send it
-            value = self._converter.loads(
-                request.input.value,
-                definition.input.type,
-                where=f"input of activity '{request.name}'",
-            )
+            place = f"input of activity '{request.name}'"
+            log_payload(place, job.instance_id, request.input.value)
+            value = self._converter.loads(request.input.value, definition.input.type, where=place)
         else:
             value = definition.input.when_absent()
             if value is ABSENT:
@@ -181,6 +181,7 @@ class ActivityRunner:
             place = job.place_of_result
             text = self._converter.dumps(value, job.definition.output_type, where=place)
             check_payload(text, self._max_payload_bytes, place=place)
+            log_payload(place, job.instance_id, text)
             job.result = text
 
     def _context(self, job: ActivityJob) -> ActivityContext:

@@ -42,6 +42,7 @@ from durableflow.settings import Settings
 from durableflow.versioning import Abandon, Fail, VersionRequest
 from durableflow.worker.guards import Guard
 from durableflow.worker.notices import Execution
+from durableflow.worker.payload_log import log_turn
 from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
 
 logger = logging.getLogger(__name__)
@@ -224,6 +225,7 @@ class TurnRunner:
         if trace is not None:
             give_parent(turn.actions, trace.own if self._traces else trace.parent)
         turn = self._within_limits(kept.name, turn)
+        log_turn(kept.name, request.instanceId, request.newEvents, turn.actions)
         if turn.finished:
             session.close()
         else:
