@@ -190,6 +190,53 @@ def test_a_scheme_of_two_plugins_is_refused_with_both_names(plugins):
     assert "'second'" in str(caught.value)
 
 
+@attrs.frozen(eq=False)
+class Letters:
+    """A codec, and the plugin that brings it."""
+
+    letter: str
+
+    @hookimpl
+    def register_payload_codecs(self):
+        return [self]
+
+    def encodes(self, field, text):
+        return True
+
+    def encode(self, field, text, *, instance_id):
+        return self.letter + text
+
+    def decodes(self, field, text):
+        return text.startswith(self.letter)
+
+    def decode(self, field, text, *, instance_id):
+        return text.removeprefix(self.letter)
+
+
+def test_hook_register_payload_codecs_collects_them_in_the_order_of_registration(plugins):
+    first, second = Letters("1"), Letters("2")
+    plugins.register(first)
+    plugins.register(second)
+
+    assert plugins.payload_codecs("app") == (first, second)
+
+
+def test_no_codecs_are_none(plugins):
+    assert plugins.payload_codecs("app") == ()
+
+
+def test_what_is_no_codec_is_refused_with_its_plugin(plugins):
+    class Wrong:
+        @hookimpl
+        def register_payload_codecs(self):
+            return ["gzip"]
+
+    plugins.register(Wrong(), "squeeze")
+
+    with pytest.raises(PluginError, match=r"PayloadCodec.*'squeeze'"):
+        plugins.payload_codecs("app")
+
+
 def test_hook_resolve_start_version_takes_the_first_answer_of_the_last_plugin(plugins):
     plugins.register(ExactVersionRouting())
     plugins.register(Answering(None))
