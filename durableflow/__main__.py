@@ -69,7 +69,7 @@ def _replay(app: App, options: argparse.Namespace) -> int:
         print(f"{done.source}: {done.orchestrator}, {done.events} events: {verdict}")
         if done.problem is not None:
             print(f"    {done.problem}")
-    print(f"{total} histories replayed, {failed or 'none'} of them with differences")
+    print(f"{total} replayed, {failed or 'none'} with differences")
     return _EXIT_FAILED if failed else 0
 
 

@@ -38,6 +38,8 @@ class Reader:
 
     def console(self, example: Example) -> None:
         lines = example.parsed.splitlines()
+        if any(line.startswith("$ ") for line in lines):
+            self.printed = ""
         for line in lines:
             if line.startswith("$ "):
                 self.command(line.removeprefix("$ "))
@@ -45,7 +47,7 @@ class Reader:
         assert self.printed.strip() == expected.strip()
 
     def command(self, line: str) -> None:
-        self.printed = ""
+        line, _, target = line.partition(" > ")
         words = shlex.split(line.removesuffix("&"))
         if words[0] in {"pip", "make", ".venv/bin/python"}:
             return  # what a page says about this repository, not about the reader's folder
@@ -53,10 +55,12 @@ class Reader:
             self.background[-1].kill()
             return
         words[0] = sys.executable if words[0] == "python" else words[0]
-        if line.endswith("&") or words[1:3] == ["-m", "durableflow"]:
+        if line.endswith("&") or words[1:4] == ["-m", "durableflow", "run"]:
             self.background.append(self.start(words))
+        elif target:
+            (self.folder / target).write_text(self.run(words))
         else:
-            self.printed = self.run(words)
+            self.printed += self.run(words)
 
     def start(self, words: list[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
