@@ -67,6 +67,7 @@ class BlobPayloads:
         cache_folder: Where to put what does not fit there; None: nowhere.
         cache_folder_bytes: How much may be put there.
         max_concurrency: How many requests may be under way at once.
+        timeout_seconds: How long a request may take to connect, and to go on.
     """
 
     connection_string: str | None = attrs.field(default=None, repr=False)
@@ -86,6 +87,7 @@ class BlobPayloads:
     cache_folder: Path | None = None
     cache_folder_bytes: int = attrs.field(default=1024 * _MIB, validator=attrs.validators.ge(0))
     max_concurrency: int = attrs.field(default=16, validator=attrs.validators.gt(0))
+    timeout_seconds: float = attrs.field(default=20.0, validator=attrs.validators.gt(0))
     _store: BlobStore = attrs.field(init=False, repr=False)
     _readable: frozenset[tuple[str, str]] = attrs.field(init=False, repr=False)
     _cache: PayloadCache = attrs.field(init=False, repr=False)
@@ -100,6 +102,7 @@ class BlobPayloads:
             account_url=self.account_url,
             credential=self.credential,
             max_concurrency=self.max_concurrency,
+            timeout_seconds=self.timeout_seconds,
         )
         allowed = (_container(text, self._store.account_url) for text in self.allowed_containers)
         self._readable = frozenset({(self._store.account_url, self.container_name), *allowed})

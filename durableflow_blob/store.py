@@ -32,8 +32,6 @@ _TRIES: Final = 3
 # No redirects: requests go to the accounts that are allowed, and nowhere else.
 _OPTIONS: Final[dict[str, Any]] = {
     "permit_redirects": False,
-    "connection_timeout": 5,
-    "read_timeout": 30,
     "retry_total": 2,
     "initial_backoff": 1,
     "increment_base": 2,
@@ -65,6 +63,7 @@ class BlobStore:
         connection_string: Of the account; None: ``account_url`` says which one.
         account_url: The account, reached with ``credential``.
         max_concurrency: How many requests may be under way at once.
+        timeout_seconds: How long each may take to connect, and to go on.
 
     Raises:
         ValueError: these do not name one account.
@@ -77,13 +76,19 @@ class BlobStore:
         account_url: str | None,
         credential: Any,
         max_concurrency: int,
+        timeout_seconds: float,
     ) -> None:
         if (connection_string is None) == (account_url is None):
             raise ValueError("give either connection_string or account_url")
         self._credential = credential
+        self._options = {
+            **_OPTIONS,
+            "connection_timeout": timeout_seconds,
+            "read_timeout": timeout_seconds,
+        }
         self._slots = threading.BoundedSemaphore(max_concurrency)
         if connection_string is not None:
-            service = BlobServiceClient.from_connection_string(connection_string, **_OPTIONS)
+            service = BlobServiceClient.from_connection_string(connection_string, **self._options)
             self.account_url = check_account_url(_without_query(service.url))
         else:
             self.account_url = check_account_url(account_url or "")
@@ -189,7 +194,7 @@ class BlobStore:
             from azure.identity import DefaultAzureCredential
 
             self._credential = DefaultAzureCredential()
-        return BlobServiceClient(account_url, credential=self._credential, **_OPTIONS)
+        return BlobServiceClient(account_url, credential=self._credential, **self._options)
 
 
 def _create(container: Any) -> None:

@@ -59,6 +59,7 @@ class Storage:
     fault: Fault = no_fault
     requests: list[tuple[str, str, str]] = attrs.field(factory=list)
     failed: threading.Event = attrs.field(factory=threading.Event)
+    released: threading.Event = attrs.field(factory=threading.Event)
 
     @property
     def connection_string(self) -> str:
@@ -106,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
             storage.failed.set()
         if fault == "reset":
             self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+        elif fault == "hang":
+            self.storage.released.wait(30)
             self.close_connection = True
         elif fault is not None and fault.isdecimal():
             self._answer(int(fault), [("x-ms-error-code", "ServerBusy")], b"")
@@ -185,6 +189,7 @@ def storage(azurite: int) -> Iterator[Storage]:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield storage
+        storage.released.set()
         server.shutdown()
         thread.join()
 

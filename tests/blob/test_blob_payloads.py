@@ -161,13 +161,13 @@ def schedule(storage: Storage, task_hub: str, orchestrator: str = "once") -> str
         return client.schedule_new_orchestration(orchestrator, input=LARGE)
 
 
-@pytest.mark.parametrize("fault", ["503", "reset", "truncate"])
+@pytest.mark.parametrize("fault", ["503", "reset", "truncate", "hang"])
 def test_storage_that_is_away_delays_work_and_fails_nothing(
     storage: Storage, task_hub: str, fault: str
 ):
     instance_id = schedule(storage, task_hub)
     storage.fault = lambda method, path: fault if method == "GET" else None
-    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+    with make_app(storage.plugin(timeout_seconds=1)).running(task_hub=task_hub) as client:
         assert storage.failed.wait(TIMEOUT)
         storage.fault = lambda method, path: None
         state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)

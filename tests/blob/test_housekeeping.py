@@ -49,6 +49,18 @@ def test_what_an_instance_refers_to_stays_and_the_rest_goes(storage: Storage, hu
     assert set(storage.names()) == set(before) - gone
 
 
+def test_a_purge_by_id_deletes_what_was_for_the_instance_alone(storage: Storage, hub: str):
+    with make_app(storage.plugin()).running(task_hub=hub) as client:
+        for instance_id in ("gone", "kept"):
+            client.run_orchestration("once", input=LARGE, instance_id=instance_id, timeout=TIMEOUT)
+        before = storage.names()
+        client.purge_orchestration("gone")
+
+    gone = set(before) - set(storage.names())
+    assert gone
+    assert all(name.startswith("instances/gone/") for name in gone)
+
+
 def test_a_dry_run_only_tells(storage: Storage, hub: str):
     run_two(storage, hub)
     before = storage.names()
