@@ -78,7 +78,9 @@ class WorkingSet:
             while True:
                 resident = self._by_id.get(instance_id)
                 if resident is None:
-                    await asyncio.shield(self._read(instance_id))
+                    # By each who waits: those who come now, too, must not find it missing.
+                    for instance in await asyncio.shield(self._read(instance_id)):
+                        self._admit(instance)
                     resident = self._by_id.get(instance_id)
                 if resident is None or not resident.gone:
                     return resident
@@ -138,15 +140,13 @@ class WorkingSet:
             found = self._jobs.submit(self._reader.by_ids, [instance_id])
             self._loading[instance_id] = found
             self._loads += 1
-            # Its first callback: it is admitted once, before anybody who waits for it goes on.
             found.add_done_callback(lambda future: self._loaded(instance_id, future))
         return found
 
     def _loaded(self, instance_id: str, future: asyncio.Future[list[Instance]]) -> None:
         del self._loading[instance_id]
-        if not future.cancelled() and future.exception() is None:
-            for instance in future.result():
-                self._admit(instance)
+        if not future.cancelled():
+            future.exception()  # is told to whoever waits, and nobody has to
         self._load_ended()
 
     @contextmanager

@@ -142,6 +142,26 @@ async def test_calls_that_load_an_instance_together_see_one_instance(
     assert names(turn.new) == [f"{n}" for n in range(20)]
 
 
+async def test_who_asks_just_when_an_instance_arrives_in_memory_sees_it(
+    opened: OpenEngine,
+) -> None:
+    engine = await opened()
+    ids = [f"{n}" for n in range(20)]
+    for one in ids:
+        await Client(engine).start(id=one)
+        await Client(engine).terminate(one)
+    engine = await reopened(engine, opened)
+    client = Client(engine)
+
+    async def after(steps: int, one: str) -> bool:
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        return await client.find(one) is not None
+
+    for one in ids:
+        assert all(await asyncio.gather(*(after(steps, one) for steps in range(150))))
+
+
 async def test_a_timer_and_a_caller_that_load_an_instance_together_see_one_instance(
     opened: OpenEngine, clock: ManualClock
 ) -> None:
