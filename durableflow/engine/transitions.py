@@ -22,6 +22,7 @@ Source of the rules: the Durable Task protocol's behaviour as public SDKs and en
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
@@ -100,16 +101,27 @@ def create(
     return instance, timer
 
 
-def new_events(instance: Instance, now: int) -> list[pb.HistoryEvent]:
+def new_events(
+    instance: Instance, now: int, *, most_bytes: int | None = None
+) -> list[pb.HistoryEvent]:
     """The batch that the next turn gets: a fresh ``orchestratorStarted``, then all that waits.
 
     Its time is what the orchestrator sees as the current time, so it is never earlier than the
     one before.
+
+    Args:
+        most_bytes: About how large the batch may be; the rest waits for the turn after.  One event
+            is always in it.
     """
     started = pb.HistoryEvent(eventId=-1)
     set_micros(started.timestamp, max(now, instance.last_started))
     started.orchestratorStarted.SetInParent()
-    return [started, *(message.event for message in instance.inbox)]
+    events = [message.event for message in instance.inbox]
+    if most_bytes is not None and len(events) > 1:
+        sizes = accumulate(event.ByteSize() for event in events)
+        fitting = sum(1 for size in sizes if size <= most_bytes)
+        events = events[: max(1, fitting)]
+    return [started, *events]
 
 
 def apply_turn(

@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 # A turn is offered again when its worker has said nothing for this long, in seconds.
 LEASE_SECONDS: Final = 60.0
 _SWEEP_SECONDS: Final = 5.0
+
+# What one turn is given fits into a message of gRPC's own default limit of 4 MiB.  (An event that
+# is larger by itself has passed its sender's limit, and makes a turn of its own.)
+_BATCH_BYTES: Final = 2 * 1024 * 1024
 # How long work waits that was given back, by how often in a row.
 GIVEN_BACK: Final = Backoff(first_seconds=1.0, limit_seconds=300.0)
 
@@ -287,7 +291,7 @@ class Turns:
     def _send(self, resident: Resident, stream: Stream) -> None:
         instance = resident.instance
         token = f"{self._incarnation}.{next(self._numbers)}"
-        events = transitions.new_events(instance, self._clock.now())
+        events = transitions.new_events(instance, self._clock.now(), most_bytes=_BATCH_BYTES)
         resident.turn = Turn(token, events, stream, self._loop.time() + LEASE_SECONDS)
         stream.turns.add(resident)
         self._by_token[token] = resident

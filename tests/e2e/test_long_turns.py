@@ -80,7 +80,9 @@ def test_a_turn_that_yields_for_ever_fails_its_instance():
             yield done
 
     with make_app(loop).running() as client:
-        with pytest.raises(OrchestrationFailedError, match="yields in a loop: 10000 times in one turn"):
+        with pytest.raises(
+            OrchestrationFailedError, match="yields in a loop: 10000 times in one turn"
+        ):
             client.run_orchestration(loop, timeout=SECONDS)
 
         assert client.run_orchestration(order, timeout=SECONDS) == "done"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from durableflow import (
     OrchestrationFailedError,
     OrchestrationStatus,
     PayloadTooLargeError,
+    when_all,
 )
 from durableflow.engine.engine import Engine
 from durableflow.engine.server import HubServer
@@ -88,13 +90,25 @@ def test_a_client_is_told_before_anything_is_sent(client: Client):
 @pytest.fixture(scope="module")
 def tight_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An engine over gRPC that takes much less than the app would send."""
+    with served_engine(tmp_path_factory.mktemp("hub"), 128 * KILOBYTE) as address:
+        yield address
+
+
+@pytest.fixture
+def roomy_engine(tmp_path: Path) -> Iterator[str]:
+    with served_engine(tmp_path, 64 * KILOBYTE * KILOBYTE) as address:
+        yield address
+
+
+@contextmanager
+def served_engine(folder: Path, max_message_bytes: int) -> Iterator[str]:
     with ExitStack() as undo:
         loop = HubLoop.acquire()
         undo.callback(loop.release)
-        engine = Engine(tmp_path_factory.mktemp("hub") / "hub.db")
+        engine = Engine(folder / "hub.db")
         loop.run(engine.open(), SECONDS)
         undo.callback(lambda: loop.run(engine.close(), SECONDS))
-        server = HubServer(engine, max_message_bytes=128 * KILOBYTE)
+        server = HubServer(engine, max_message_bytes=max_message_bytes)
         port = loop.run(server.start(), SECONDS)
         undo.callback(lambda: loop.run(server.stop(0), SECONDS))
         yield f"grpc://127.0.0.1:{port}"
@@ -118,3 +132,17 @@ def test_the_scheduler_takes_less_unless_it_is_told_otherwise():
 
     with make_app(task_hub=address).client() as client, pytest.raises(PayloadTooLargeError):
         client.schedule_new_orchestration(order, input=("x" * 2_000_000, 0))
+
+
+@pytest.mark.e2e
+def test_large_results_that_come_together_take_several_turns(roomy_engine: str):
+    def gather(ctx: OrchestrationContext) -> Orchestration[int]:
+        texts = yield when_all([ctx.call_activity(fill, input=400 * KILOBYTE) for _ in range(30)])
+        return sum(map(len, texts))
+
+    app = make_app(task_hub=roomy_engine, max_message_bytes=4 * KILOBYTE * KILOBYTE)
+    app.add_orchestrator(gather)
+    with app.running() as client:
+        result = client.run_orchestration(gather, timeout=SECONDS)
+
+    assert result == 30 * 400 * KILOBYTE

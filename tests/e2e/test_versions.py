@@ -102,8 +102,9 @@ def test_an_instance_moves_to_a_new_version_where_it_starts_over(task_hub: str):
     app = App("moving", task_hub=task_hub)
 
     @app.orchestrator(name="moving", version="1.0")
-    def moving_1(ctx: OrchestrationContext) -> None:
+    def moving_1(ctx: OrchestrationContext) -> str:
         ctx.continue_as_new(new_version="2.0")
+        return "means nothing"
 
     @app.orchestrator(name="moving", version="2.0")
     def moving_2(ctx: OrchestrationContext) -> str:

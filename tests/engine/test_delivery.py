@@ -203,6 +203,30 @@ async def test_a_worker_holds_no_more_items_than_it_asked_for(
     assert more_activities == ["2"]
 
 
+async def test_a_turn_is_given_no_more_than_a_message_takes_and_the_rest_in_order(
+    engine: Engine, client: Client
+) -> None:
+    megabyte = "x" * 1_000_000
+    await client.start(id="a")
+    for number in range(3):
+        await client.raise_event("a", f"e{number}", megabyte)
+    await client.raise_event("a", "large", megabyte * 5)
+    await client.raise_event("a", "last")
+
+    batches = []
+    async with Worker(engine) as worker:
+        for _ in range(4):
+            turn = await worker.turn("a")
+            batches.append(names(turn.new))
+            assert turn.new[0].HasField("orchestratorStarted")
+            await turn.complete()
+        await settle(engine)
+        waiting = worker.waiting
+
+    assert batches == [["e0", "e1"], ["e2"], ["large"], ["last"]]
+    assert waiting == []
+
+
 async def test_an_abandoned_item_frees_its_place(engine: Engine, client: Client) -> None:
     async with Worker(engine, turns=1, activities=1) as worker:
         await client.start(id="a")
