@@ -25,6 +25,7 @@ from durableflow.hub.profiles import (
 )
 from durableflow.hub.remote import HubLostError, RemoteTaskHub
 from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.patches import make_timers
 from durableflow.protocol.status import Status
 
 logger = logging.getLogger(__name__)
@@ -178,6 +179,10 @@ class GuardedTaskHub(ForwardingHub):
             raise _missing(method, profile)
         if not profile.support:
             return request
+        if isinstance(request, pb.OrchestratorResponse) and not profile.supports(
+            Feature.SEND_EVENT
+        ):
+            make_timers(request)
         for feature in features_used(method, request):
             if profile.supports(feature):
                 continue

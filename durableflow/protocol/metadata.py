@@ -24,10 +24,6 @@ POSITION = "durableflow-position"
 # its own next one: there may be children, of earlier executions, whose ids must not meet again.
 LATER_EXECUTION = "durableflow-later-execution"
 
-# What the names of events begin with that an instance sends to itself, to keep in its history which
-# changes of its code it has met; the change's own name follows.
-PATCHED = "durableflow-patched:"
-
 Metadata = tuple[tuple[str, str], ...]
 
 

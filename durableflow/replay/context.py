@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeVar, overload
 
 from durableflow.errors import OrchestratorError
+from durableflow.protocol.patches import EARLIEST_TIMER
 from durableflow.protocol.times import (
     LATEST_MICROS,
     datetime_of,
@@ -230,7 +231,7 @@ class OrchestrationContext(Calls):
     def _time_of(self, time: datetime | timedelta | float) -> int:
         """Return a time, or the end of a duration that begins now, in microseconds."""
         if isinstance(time, datetime):
-            return micros_of_datetime(time)
+            return max(micros_of_datetime(time), EARLIEST_TIMER)
         try:
             duration = time if isinstance(time, timedelta) else timedelta(seconds=time)
         except (TypeError, ValueError, OverflowError):
@@ -238,4 +239,4 @@ class OrchestrationContext(Calls):
         micros = self._journal.now + micros_of_timedelta(duration)
         if micros > LATEST_MICROS:
             raise OrchestratorError(misuse.too_late(duration))
-        return max(micros, 0)
+        return max(micros, EARLIEST_TIMER)

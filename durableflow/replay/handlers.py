@@ -24,7 +24,7 @@ from typing import Any, Final, TypeAlias
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import TaskFailedError
 from durableflow.protocol.failures import FailureDetails, from_exception, from_message
-from durableflow.protocol.metadata import PATCHED
+from durableflow.protocol.patches import marker_in
 from durableflow.protocol.times import LATEST_MICROS, micros_of, micros_of_timedelta
 from durableflow.replay.determinism import Diverged, diagnose, unknown_kind
 from durableflow.replay.executor import Executor
@@ -118,6 +118,8 @@ def _task_scheduled(executor: Executor, event: pb.HistoryEvent) -> Diverged | No
 
 
 def _timer_created(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
+    if _is_marker(executor, event):
+        return None
     made = executor.journal.unconfirmed.pop(event.eventId, None)
     return None if isinstance(made, Timer) else diagnose(executor, event, made)
 
@@ -134,12 +136,10 @@ def _child_created(executor: Executor, event: pb.HistoryEvent) -> Diverged | Non
 
 
 def _event_sent(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
-    name = event.eventSent.name
-    if name.startswith(PATCHED):
-        executor.journal.patches[name] = True
+    if _is_marker(executor, event):
         return None
     made = executor.journal.unconfirmed.pop(event.eventId, None)
-    if isinstance(made, SentEvent) and made.name == name:
+    if isinstance(made, SentEvent) and made.name == event.eventSent.name:
         return None
     return diagnose(executor, event, made)
 
@@ -216,6 +216,8 @@ def _call_failed(
 
 def _timer_fired(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
     timer_id = event.timerFired.timerId
+    if timer_id in executor.journal.patch_numbers:
+        return None
     timer = executor.journal.timers.pop(timer_id, None)
     if timer is None:
         return _unanswerable(executor, event, timer_id)
@@ -225,6 +227,15 @@ def _timer_fired(executor: Executor, event: pb.HistoryEvent) -> Diverged | None:
 
 def _event_raised(executor: Executor, event: pb.HistoryEvent) -> None:
     executor.journal.raise_event(event)
+
+
+def _is_marker(executor: Executor, event: pb.HistoryEvent) -> bool:
+    """Take note of a marker of ``ctx.patched``, if an event confirms one."""
+    marker = marker_in(event)
+    if marker is None:
+        return False
+    executor.journal.patches[marker] = True
+    return True
 
 
 def _unanswerable(executor: Executor, event: pb.HistoryEvent, number: int) -> Diverged | None:

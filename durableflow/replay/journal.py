@@ -21,7 +21,8 @@ from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import ConversionError
-from durableflow.protocol.metadata import LATER_EXECUTION, PATCHED
+from durableflow.protocol.metadata import LATER_EXECUTION
+from durableflow.protocol.patches import PATCHED
 from durableflow.protocol.times import micros_of, set_micros
 from durableflow.replay.requests import (
     ActivityCall,
@@ -73,7 +74,7 @@ class Journal:
         in_turn: Whether the orchestrator may use its context now.
         evicted: Whether the session has been closed; nothing has effects any more.
         last_id: The number of the newest request.
-        patches: Whether the execution runs with a change of the code, by the name of its marker.
+        patches: Whether the execution runs with a change of the code, by its marker.
         patch_numbers: The numbers that markers have, which nothing else gets.
         continuation: How the instance goes on as new, once the code has asked for that.
         is_later_execution: Whether an earlier execution of the instance may have left children.
@@ -97,7 +98,7 @@ class Journal:
         self.in_turn = False
         self.evicted = False
         self.last_id = 0
-        self.patches: dict[str, bool] = {}
+        self.patches: dict[int, bool] = {}
         self.patch_numbers: frozenset[int] = frozenset()
         self.unconfirmed: dict[int, Request] = {}
         self.calls: dict[int, ActivityCall] = {}

@@ -9,7 +9,8 @@ from itertools import chain
 from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.protocol.metadata import LATER_EXECUTION, PATCHED
+from durableflow.protocol.metadata import LATER_EXECUTION
+from durableflow.protocol.patches import marker_in
 
 
 class Record:
@@ -23,7 +24,7 @@ class Record:
 
     def __init__(self) -> None:
         self._events: tuple[Sequence[pb.HistoryEvent], ...] = ()
-        self._patches: dict[str, int] = {}
+        self._patches: dict[int, int] = {}
         self.patch_numbers: frozenset[int] = frozenset()
 
     def keep(self, *events: Sequence[pb.HistoryEvent]) -> None:
@@ -54,9 +55,9 @@ class Record:
                 return True
         return False
 
-    def turn_of_patch(self, name: str) -> int | None:
+    def turn_of_patch(self, marker: int) -> int | None:
         """Return where the turn begins that recorded a marker of ``ctx.patched``; None: no turn."""
-        return self._patches.get(name)
+        return self._patches.get(marker)
 
     def shows_turn_after(self, position: int) -> bool:
         """Whether the turn of an event is over, so that the history shows what it led to."""
@@ -102,8 +103,10 @@ class Record:
         for position, event in enumerate(chain(*self._events), start=1):
             if event.HasField("orchestratorStarted"):
                 turn = position
-            elif event.HasField("eventSent") and event.eventSent.name.startswith(PATCHED):
-                self._patches.setdefault(event.eventSent.name, turn)
+                continue
+            marker = marker_in(event)
+            if marker is not None:
+                self._patches.setdefault(marker, turn)
                 numbers.add(event.eventId)
         self.patch_numbers = frozenset(numbers)
 

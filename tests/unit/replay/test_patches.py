@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.protocol.metadata import PATCHED
+from durableflow.protocol.patches import PATCHED, make_timers
 from durableflow.replay import Diverged, Orchestration, OrchestrationContext, Turn, when_all
 from tests.unit.replay.histories import (
     Bench,
@@ -198,3 +199,73 @@ def test_a_change_needs_a_name(bench: Bench, change_id: Any):
     turn = replayed(bench, unnamed, [], started())
 
     assert "change_id" in turn.actions[-1].completeOrchestration.failureDetails.errorMessage
+
+
+# Where the engine has no events between instances
+
+
+def marker_timer(number: int, change_id: str = "change") -> pb.HistoryEvent:
+    """The same marker as such an engine's history has it."""
+    response = pb.OrchestratorResponse()
+    sent = response.actions.add(id=number).sendEvent
+    sent.name = PATCHED + change_id
+    make_timers(response)
+    created = pb.HistoryEvent(eventId=number)
+    created.timerCreated.fireAt.CopyFrom(response.actions[0].createTimer.fireAt)
+    return created
+
+
+def test_only_markers_become_timers():
+    response = pb.OrchestratorResponse()
+    response.actions.add(id=1).sendEvent.name = "hello"
+    response.actions.add(id=2).scheduleTask.name = "charge"
+    before = response.SerializeToString()
+
+    make_timers(response)
+
+    assert response.SerializeToString() == before
+
+
+@pytest.mark.parametrize("code", [order, changed])
+def test_a_marker_that_is_a_timer_replays_alike(bench: Bench, code: Code):
+    past = turns(
+        [started(), marker_timer(1), scheduled(2, "new")],
+        [timer_fired(1)],
+        [completed(2, "n"), scheduled(3, "then")],
+    )
+
+    assert result_of(replayed(bench, code, past, completed(3, "t"))) == ["n", "t"]
+
+
+def test_its_firing_in_the_session_that_made_it_means_nothing(bench: Bench):
+    session = bench.session(order)
+    session.turn([], [turn_started(), started()])
+
+    turn = session.turn([], [turn_started(1), timer_fired(1)])
+
+    assert isinstance(turn, Turn)
+    assert described(turn) == []
+
+
+def test_changes_that_are_timers_are_told_apart(bench: Bench):
+    def two(ctx: OrchestrationContext) -> Orchestration[list[bool]]:
+        both = [ctx.patched("change"), ctx.patched("other")]
+        yield ctx.call_activity("then")
+        return both
+
+    past = turns([started(), marker_timer(1), scheduled(2, "then")])
+
+    assert result_of(replayed(bench, two, past, completed(2))) == [True, False]
+
+
+def test_no_other_timer_is_taken_for_a_marker(bench: Bench):
+    def early(ctx: OrchestrationContext) -> Orchestration[str]:
+        yield ctx.create_timer(datetime(1985, 1, 1, tzinfo=UTC))
+        return "fired"
+
+    (action,) = replayed(bench, early, [], started()).actions
+    created = pb.HistoryEvent(eventId=1)
+    created.timerCreated.fireAt.CopyFrom(action.createTimer.fireAt)
+
+    past = turns([started(), created])
+    assert result_of(replayed(bench, early, past, timer_fired(1))) == "fired"
