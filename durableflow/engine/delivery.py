@@ -8,6 +8,7 @@ and have a free slot, the one that holds its session wins, then the one with the
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -16,10 +17,14 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.filters import Filters, Match, QueueKey
 from durableflow.engine.stream import Stream
 
+logger = logging.getLogger(__name__)
+
 # How long a name is kept for a worker that named it exactly and left, in seconds.
 EXACT_GRACE: Final = 10.0
 # Each stream hears from us this often, in seconds, work or not.
 PING_SECONDS: Final = 30.0
+# Of how many names and versions it is said that no worker has them.
+MOST_SAID: Final = 1000
 
 
 class Work(Protocol):
@@ -50,6 +55,8 @@ class Delivery:
         self._queues: dict[QueueKey, deque[tuple[int, Work]]] = {}
         self._takers: dict[QueueKey, list[Stream]] = {}
         self._ghosts: list[Filters] = []
+        # What has been said to wait for a worker.
+        self._unserved: set[QueueKey] = set()
         self._arrivals = 0
         self._ping: asyncio.TimerHandle | None = None
         self._paused = False
@@ -68,6 +75,7 @@ class Delivery:
         """Begin to give a stream work."""
         self._streams.append(stream)
         self._takers.clear()
+        self._unserved.clear()
         self.pull(stream)
         if self._ping is None:
             self._ping = self._loop.call_later(PING_SECONDS, self._pings)
@@ -90,6 +98,8 @@ class Delivery:
         if stream is not None and key not in self._queues:
             work.send(stream)
             return
+        if self._streams and key not in self._unserved and not self._takers_of(key):
+            self._say_that_it_waits(key)
         self._arrivals += 1
         self._queues.setdefault(key, deque()).append((self._arrivals, work))
         if stream is not None:
@@ -179,6 +189,17 @@ class Delivery:
             takers = [stream for stream, match in matches if match is wanted]
             self._takers[key] = takers
         return takers
+
+    def _say_that_it_waits(self, key: QueueKey) -> None:
+        kind, name, version = key
+        if len(self._unserved) < MOST_SAID:
+            self._unserved.add(key)
+            logger.warning(
+                "No connected worker runs %s '%s'%s, so it waits for one that does.",
+                "orchestrator" if kind == "turn" else kind,
+                name,
+                f" version '{version}'" if version else "",
+            )
 
     def _lay(self, ghost: Filters) -> None:
         self._ghosts.remove(ghost)

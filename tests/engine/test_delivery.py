@@ -83,6 +83,26 @@ async def test_what_matches_nobody_waits_for_a_worker_that_wants_it(
     assert before == ([], PENDING)
 
 
+async def test_it_is_logged_once_that_a_version_waits_for_a_worker(
+    engine: Engine, client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Worker(engine, "one", filters=only("order", versions=["1"])):
+        for instance_id in ("a", "b"):
+            await client.start(id=instance_id, version="2")
+        await settle(engine)
+        while_one_is_alone = list(caplog.messages)
+        async with Worker(engine, "two", filters=only("order", versions=["2"])) as two:
+            await two.turn("a")
+            await client.start(id="c", version="2")
+            await settle(engine)
+            with_both = list(caplog.messages)
+
+    assert while_one_is_alone == [
+        "No connected worker runs orchestrator 'order' version '2', so it waits for one that does."
+    ]
+    assert with_both == while_one_is_alone
+
+
 async def test_a_version_is_offered_to_those_who_name_it_before_those_who_take_any(
     engine: Engine, client: Client
 ) -> None:
