@@ -110,7 +110,7 @@ def test_the_lowest_versions_of_all_requirements_run(dist: Path, tmp_path: Path)
     assert environment.python(str(SMOKE)).strip() == "it runs"
 
 
-def test_the_core_requires_nothing_but_its_five_libraries():
+def test_the_core_requires_nothing_but_its_six_libraries():
     names = {requirement.partition(">=")[0] for requirement in core_requirements()}
 
-    assert names == {"attrs", "cattrs", "grpcio", "pluggy", "protobuf"}
+    assert names == {"attrs", "cattrs", "grpcio", "packaging", "pluggy", "protobuf"}
