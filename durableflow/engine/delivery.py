@@ -159,6 +159,7 @@ class Delivery:
             self._ping.cancel()
         self._paused = True
         self._queues.clear()
+        self._takers.clear()
         streams, self._streams = self._streams, []
         return streams
 
