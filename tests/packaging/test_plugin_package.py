@@ -58,6 +58,7 @@ def python(folder: Path, *words: str, **environment: str) -> str:
 
 
 def test_installed_it_is_known_and_not_active(folder: Path):
+    (folder / "durableflow.toml").unlink(missing_ok=True)  # the other test names the plugin there
     listed = python(folder, "-m", "durableflow", "plugins", "orders:app")
 
     active, _, available = listed.partition("Installed, and made active by")
@@ -73,6 +74,7 @@ def test_named_in_settings_it_is_at_work(folder: Path):
     )
     (folder / "durableflow.toml").write_text(f'[plugins.fernet]\nkeys = ["{key.strip()}"]\n')
 
+    (folder / "durableflow.toml").unlink(missing_ok=True)  # the other test names the plugin there
     listed = python(folder, "-m", "durableflow", "plugins", "orders:app")
     output = python(folder, "orders.py")
 
