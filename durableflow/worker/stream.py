@@ -78,6 +78,7 @@ class WorkItemLoop:
         self._problem: str | None = f"not connected to {hub.description} yet"
         self._stopped = asyncio.Event()
         self._failures = 0
+        self._renewing = False
         self._stream: WorkItemStream | None = None
         self._task: asyncio.Task[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
@@ -96,6 +97,12 @@ class WorkItemLoop:
         """Begin to connect."""
         self._task = asyncio.create_task(self._run(), name="durableflow-work-items")
 
+    def renew(self) -> None:
+        """End the stream, and open another one by the request that is made then."""
+        if self._stream is not None:
+            self._renewing = True
+            self._stream.cancel()
+
     async def stop(self) -> None:
         """End the stream and do not come back."""
         self._stopped.set()
@@ -113,6 +120,9 @@ class WorkItemLoop:
     async def _run(self) -> None:
         while not self._stopped.is_set():
             reason = await self._connect_and_serve()
+            if self._renewing:
+                self._renewing = False
+                continue
             self._problem = f"no work items from {self._hub.description}: {reason}"
             if self._stopped.is_set():
                 return

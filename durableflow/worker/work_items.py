@@ -57,6 +57,13 @@ def work_items_request(
     return request
 
 
+def nothing_more(request: pb.GetWorkItemsRequest) -> pb.GetWorkItemsRequest:
+    """Turn a request into one for no work at all, by which a worker keeps what it runs."""
+    request.ClearField("workItemFilters")
+    request.workItemFilters.SetInParent()
+    return request
+
+
 def _lists(versions: Collection[str | None]) -> Iterator[list[str]]:
     """Yield what to list: the versions that are named, and an empty list to ask for all others."""
     named = list(dict.fromkeys(version for version in versions if version is not None))

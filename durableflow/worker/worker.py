@@ -12,8 +12,9 @@ from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.converter import Converter
+from durableflow.errors import OperationalError
 from durableflow.hub.loop import HubLoop
-from durableflow.hub.port import TaskHub
+from durableflow.hub.port import KnowsTakers, TaskHub
 from durableflow.plugins import PluginSet
 from durableflow.registry import Registry
 from durableflow.replay import Callees
@@ -30,6 +31,7 @@ from durableflow.worker.turns import TurnRunner
 from durableflow.worker.work_items import (
     SESSIONS_METADATA,
     new_worker_instance_id,
+    nothing_more,
     work_items_request,
 )
 
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _CANCEL_SECONDS: Final = 1.0
 _GIVE_BACK_SECONDS: Final = 2.0
+_ASK_SECONDS: Final = 1.0
 
 
 @define(kw_only=True, eq=False)
@@ -188,15 +191,32 @@ class Worker:
         try:
             await asyncio.to_thread(self.plugins.worker_stopping, self.app)
         finally:
-            await self._stream.stop()
             self._check_settled()
+            if not self._settled.is_set() and await self._heeds_filters():
+                self._stream.renew()
+            else:
+                await self._stream.stop()
             await _wait(self._settled, seconds)
+            await self._stream.stop()
             await self._end()
 
     async def stop(self) -> None:
         """Stop at once, also when a drain is under way: what runs is given back."""
         self._settled.set()
         await self.drain(0)
+
+    async def _heeds_filters(self) -> bool:
+        """Whether a stream that wants nothing gets nothing, as from an engine of ours.
+
+        While such a stream is open the engine gives what runs here to nobody else.
+        """
+        if not isinstance(self.hub, KnowsTakers):
+            return False
+        try:
+            await self.hub.taken(pb.WorkItemFilters(), timeout=_ASK_SECONDS)
+        except OperationalError:
+            return False
+        return True
 
     async def _end(self) -> None:
         self._orchestrations.abandon_rest()
@@ -226,13 +246,14 @@ class Worker:
         self._activities.stream_lost()
 
     def _request(self) -> pb.GetWorkItemsRequest:
-        return work_items_request(
+        request = work_items_request(
             self.instance_id,
             registry=self.registry,
             plugins=self.plugins,
             settings=self.settings,
             takes_any=self.serves_alone,
         )
+        return nothing_more(request) if self._draining else request
 
     def _start_version(
         self, name: str, requested: str | None, parent_version: str | None

@@ -22,7 +22,7 @@ from durableflow.worker import ActivityContext
 from durableflow.worker.orchestrations import TurnLimits
 from tests.unit.replay.histories import completed, scheduled, started, turn_completed, turn_started
 from tests.unit.worker.bench import SECONDS, Bench, Gate
-from tests.unit.worker.hub import activity_item
+from tests.unit.worker.hub import ScriptedHub, activity_item
 from tests.unit.worker.probing import get
 
 
@@ -419,6 +419,44 @@ async def test_draining_waits_for_what_runs(bench: Bench) -> None:
 
     assert [answer.result.value for answer in bench.hub.completed] == ['"done"']
     assert not bench.hub.abandoned
+
+
+class HubOfOurs(ScriptedHub):
+    """Knows what workers take, and so what it means to take nothing."""
+
+    async def taken(
+        self, work: pb.WorkItemFilters, *, timeout: float | None = None
+    ) -> pb.WorkItemFilters:
+        return work
+
+
+async def test_a_long_drain_keeps_what_runs_by_a_stream_that_wants_nothing_more(
+    bench: Bench,
+) -> None:
+    bench.hub = HubOfOurs()
+    bench.lease_seconds = 0.1
+    gate = Gate()
+
+    def work(ctx: ActivityContext) -> str:
+        gate.block()
+        return "cancelled" if ctx.cancel_token.wait(0.5) else "finished"
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+    await gate.wait_entered()
+
+    draining = asyncio.create_task(bench.drain())
+    await bench.until(lambda: len(bench.hub.streams) == 2)
+    before, after = bench.hub.requests
+    gate.opened.set()
+    await draining
+
+    assert after.worker_instance_id == before.worker_instance_id
+    assert after.HasField("workItemFilters")
+    assert after.workItemFilters == pb.WorkItemFilters()
+    assert [answer.result.value for answer in bench.hub.completed] == ['"finished"']
+    assert all(stream.cancelled for stream in bench.hub.streams)
 
 
 async def test_what_has_not_ended_in_time_is_given_back(
