@@ -74,7 +74,6 @@ def test_named_in_settings_it_is_at_work(folder: Path):
     )
     (folder / "durableflow.toml").write_text(f'[plugins.fernet]\nkeys = ["{key.strip()}"]\n')
 
-    (folder / "durableflow.toml").unlink(missing_ok=True)  # the other test names the plugin there
     listed = python(folder, "-m", "durableflow", "plugins", "orders:app")
     output = python(folder, "orders.py")
 
