@@ -192,8 +192,8 @@ class Settings:
     max_payload_bytes: int = DEFAULT_MAX_PAYLOAD_BYTES
     max_message_bytes: int = 64 * 1024 * 1024
     trace_hooks: bool = False
-    plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    plugin_variables: Mapping[str, str] = attrs.field(factory=dict)
+    plugins: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict, repr=False)
+    plugin_variables: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     origins: Mapping[str, str] = attrs.field(factory=dict)
     hidden: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

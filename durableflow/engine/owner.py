@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from durableflow._proto import engine_admin_pb2 as admin_pb
 from durableflow.engine.admin import admin_calls
@@ -52,7 +52,7 @@ class Serving:
 
     host: str = "127.0.0.1"
     port: int = 0
-    token: str
+    token: str = field(repr=False)
     synchronous: str = "full"
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES
     hands_over: bool = False

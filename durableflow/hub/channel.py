@@ -57,7 +57,7 @@ class Channel:
     secure: bool = False
     description: str = ""
     options: dict[str, int | str] = field(factory=dict)
-    metadata: list[tuple[str, str]] = field(factory=list)
+    metadata: list[tuple[str, str]] = field(factory=list, repr=False)
     credentials: grpc.ChannelCredentials | None = None
     interceptors: list[Any] = field(factory=list)
     token_credential: TokenCredential | None = None

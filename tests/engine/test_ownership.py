@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from durableflow.engine.owner import Serving
 from durableflow.engine.ownership import (
     OwnerLock,
     OwnerRecord,
@@ -169,6 +170,10 @@ def test_a_record_is_private_and_leaves_nothing_else_behind(file: Path) -> None:
 
     (written,) = file.parent.iterdir()
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_how_an_owner_serves_does_not_show_the_token() -> None:
+    assert "secret" not in repr(Serving(token="secret"))
 
 
 def test_a_record_does_not_show_its_token() -> None:
