@@ -15,6 +15,7 @@ from durableflow._proto import engine_admin_pb2 as admin_pb
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError
 from durableflow.hub.core import grpc
+from durableflow.protocol.sizes import is_refused_for_size
 from durableflow.protocol.status import Status
 
 # A message is not made larger than about this, so that every receiver takes it.
@@ -29,8 +30,7 @@ class CompletionStream:
     Args:
         start: Opens the call, both ways.
         explain: Makes what the port says of an error of grpc's.
-        on_unknown: Called if the engine does not know the call.  What was sent fails with
-            UNIMPLEMENTED then, which says that it was not carried out.
+        on_unknown: Called if the engine does not know the call.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class CompletionStream:
         self._waiting: list[tuple[Completion, asyncio.Future[None]]] = []
         self._sent: dict[int, dict[str, asyncio.Future[None]]] = {}
         self._numbers = 0
+        self._answered = False
         self._task: asyncio.Task[None] | None = None
         self._more = asyncio.Event()
 
@@ -53,7 +54,8 @@ class CompletionStream:
         """Send a completion soon, together with those that come until then.
 
         Returns:
-            What is done when the engine has committed it, and fails with ``CallError``.
+            What is done when the engine has committed it, and fails with ``CallError``.  With
+            UNIMPLEMENTED it has to be sent by a call of its own.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((completion, future))
@@ -71,6 +73,7 @@ class CompletionStream:
     async def _run(self) -> None:
         error = CallError(Status.UNAVAILABLE, "The connection was closed.")
         call = None
+        self._answered = False
         try:
             call = await self._start()
             async with asyncio.TaskGroup() as both:
@@ -86,7 +89,18 @@ class CompletionStream:
                 call.cancel()
             if error.status is Status.UNIMPLEMENTED:
                 self._on_unknown()
+            if self._is_about_the_stream(error):
+                error = CallError(Status.UNIMPLEMENTED, str(error))
             self._fail(error)
+
+    def _is_about_the_stream(self, error: CallError) -> bool:
+        """Whether an error is about the stream, and says nothing of each completion on it.
+
+        One that is too large ends the stream for all.  And grpc may take a stream that an engine
+        turned down at once for a broken one, if the first message was on its way already.
+        """
+        unheard = error.status is Status.INTERNAL and not self._answered
+        return unheard or is_refused_for_size(error)
 
     async def _write(self, call: Any) -> None:
         while True:
@@ -103,6 +117,7 @@ class CompletionStream:
             taken = await call.read()
             if taken is grpc.aio.EOF:
                 raise CallError(Status.UNAVAILABLE, "The engine ended the stream of completions.")
+            self._answered = True
             futures = self._sent.pop(taken.number)
             for failed in taken.failed:
                 future = futures.pop(failed.completion_token)

@@ -17,6 +17,7 @@ from durableflow import (
     OrchestrationFailedError,
     OrchestrationStatus,
     PayloadTooLargeError,
+    TaskFailedError,
     when_all,
 )
 from durableflow.engine.engine import Engine
@@ -146,3 +147,22 @@ def test_large_results_that_come_together_take_several_turns(roomy_engine: str):
         result = client.run_orchestration(gather, timeout=SECONDS)
 
     assert result == 30 * 400 * KILOBYTE
+
+
+@pytest.mark.e2e
+def test_what_an_engine_does_not_take_fails_alone(tight_engine: str):
+    def mixed(ctx: OrchestrationContext) -> Orchestration[list[int]]:
+        sizes = [10] * 30 + [200 * KILOBYTE] + [10] * 30
+        tasks = [ctx.call_activity(fill, input=size) for size in sizes]
+        failed = []
+        for number, task in enumerate(tasks):
+            try:
+                yield task
+            except TaskFailedError:
+                failed.append(number)
+        return failed
+
+    app = make_app(task_hub=tight_engine)
+    app.add_orchestrator(mixed)
+    with app.running() as client:
+        assert client.run_orchestration(mixed, timeout=SECONDS) == [30]
