@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeAlias
@@ -19,6 +18,7 @@ from attrs import evolve
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import ActivityTimeoutError, CallError
+from durableflow.hub.mailbox import Mailbox
 from durableflow.hub.port import TaskHub
 from durableflow.protocol.sizes import is_refused_for_size, refused_for_size
 from durableflow.worker.activity_runner import ActivityJob, ActivityRunner
@@ -73,8 +73,7 @@ class Activities:
         # Calls and tokens whose results are under way.  Not every engine has tokens of its own for
         # each call of a turn.
         self._delivering: set[tuple[_Key, str]] = set()
-        self._ended: deque[ActivityJob] = deque()
-        self._woken = False
+        self._mailbox = Mailbox(loop)
         self._closed = False
         self._threads = ActivityPool(most=most, run=self._run, ended=self._report)
         self._watchers = ActivityPool(
@@ -224,17 +223,12 @@ class Activities:
 
     def _report(self, job: ActivityJob) -> None:
         """Tell the hub loop that a job has ended.  Any thread may call."""
-        self._ended.append(job)
-        if not self._woken and not self._closed:
-            self._woken = True
-            self._loop.call_soon_threadsafe(self._drain)
+        if not self._closed:
+            self._mailbox.put(partial(self._ended, job))
 
-    def _drain(self) -> None:
-        self._woken = False  # before looking: a job that ends from now on wakes again
-        while self._ended:
-            job = self._ended.popleft()
-            if not self._closed and self._runs(job):
-                self._end(job, job)
+    def _ended(self, job: ActivityJob) -> None:
+        if not self._closed and self._runs(job):
+            self._end(job, job)
 
     def _runs(self, job: ActivityJob) -> bool:
         return self._running.get(_key(job.request)) is job
