@@ -54,7 +54,12 @@ def no_input(ctx: ActivityContext) -> list[str]:
     return []
 
 
-@bp.activity(name="another_name", version="2")
+@app.activity(timeout=timedelta(minutes=5), executor="process")
+def crunch(number: int) -> int:
+    return number
+
+
+@bp.activity(name="another_name", version="2", timeout=2.5)
 async def no_input_async(ctx: ActivityContext) -> list[str]:
     return []
 
