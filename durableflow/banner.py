@@ -22,7 +22,7 @@ def banner(plan: Plan, hub: TaskHub, health_address: str | None) -> str:
     """Compose the lines.
 
     Args:
-        hub: Open.
+        hub: Open, and without payload codecs.
         health_address: Where probes are answered; None if nowhere.
     """
     engine = hub.engine_place if isinstance(hub, FileTaskHub) else None

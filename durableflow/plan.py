@@ -11,7 +11,7 @@ from durableflow.hub.address import TaskHubAddress
 from durableflow.hub.loop import HubLoop
 from durableflow.hub.options import HubOptions
 from durableflow.hub.payloads import PayloadHub
-from durableflow.hub.port import TaskHub, TaskHubFactory
+from durableflow.hub.port import TaskHubFactory
 from durableflow.plugins import PluginSet
 from durableflow.protocol.payload_codec import PayloadCodec
 from durableflow.registry import Registry
@@ -56,7 +56,12 @@ class Plan:
 
 
 class Connection:
-    """A task hub with a hold on the hub loop that it lives on."""
+    """A task hub with a hold on the hub loop that it lives on.
+
+    Attributes:
+        hub: What worker and client call.
+        bare_hub: The same without payload codecs.
+    """
 
     def __init__(self, plan: Plan, role: Literal["worker", "client"]) -> None:
         settings = plan.settings
@@ -67,10 +72,10 @@ class Connection:
             share_key=plan.app,
             configure_channel=plan.plugins.configure_channel,
         )
-        self.hub: TaskHub = plan.factory(plan.address, options)
+        self.hub = self.bare_hub = plan.factory(plan.address, options)
         if plan.codecs:
             self.hub = PayloadHub(
-                self.hub,
+                self.bare_hub,
                 plan.codecs,
                 max_payload_bytes=settings.max_payload_bytes,
                 max_message_bytes=settings.max_message_bytes,

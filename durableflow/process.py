@@ -30,7 +30,7 @@ def serve(run: Run) -> None:
     with StopSignals() as signals:
         run.start(on_failure=signals.stop)
         try:
-            _say(banner(run.plan, run.connection.hub, run.health_address))
+            _say(banner(run.plan, run.connection.bare_hub, run.health_address))
             signals.wait()
             if signals.received is not None:
                 _say(

@@ -55,7 +55,7 @@ class Restoring:
         self._inner = inner
         self._hub = hub
         self._decoder = decoder
-        self._ready: asyncio.Queue[pb.WorkItem | CallError | None] = asyncio.Queue()
+        self._ready: asyncio.Queue[pb.WorkItem | Exception | None] = asyncio.Queue()
         self._pump: asyncio.Task[None] | None = None
         self._restoring: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -81,7 +81,7 @@ class Restoring:
 
     async def _take(self) -> None:
         """Take items from the inner stream, until it ends."""
-        end: CallError | None = None
+        end: Exception | None = None
         try:
             async for item in self._inner:
                 slots = payload_slots(item, replayed_only=True)
@@ -95,7 +95,7 @@ class Restoring:
                 task = asyncio.create_task(self._restore(item, undecoded, lost))
                 self._restoring.add(task)
                 task.add_done_callback(self._restoring.discard)
-        except CallError as error:
+        except Exception as error:  # noqa: BLE001 - raised where the items are awaited
             end = error
         finally:
             self._ready.put_nowait(end)

@@ -71,6 +71,35 @@ def test_the_banner_says_what_is_served_from_where_and_set_by_whom(orders: Works
     assert "session_cache_count = 500  (default)" in worker.output
 
 
+def test_the_banner_finds_the_engine_behind_payload_codecs(workshop: Workshop):
+    workshop.write(
+        "plain.py",
+        """
+        from durableflow import App, hookimpl
+
+        class Codec:
+            @hookimpl
+            def register_payload_codecs(self):
+                return [self]
+
+            def encodes(self, field, text): return False
+            def encode(self, field, text, *, instance_id): return text
+            def decodes(self, field, text): return False
+            def decode(self, field, text, *, instance_id): return text
+
+        app = App("plain", plugins=[Codec()])
+
+        if __name__ == "__main__":
+            app.run()
+        """,
+    )
+
+    worker = workshop.start("plain.py")
+    worker.wait_for(READY)
+
+    assert "in this process, serving others at 127.0.0.1:" in worker.output
+
+
 def test_an_argument_that_hides_the_environment_is_warned_about(workshop: Workshop):
     workshop.write(
         "orders.py", ORDERS.replace('App("orders"', 'App("orders", task_hub="sqlite://"')
