@@ -26,25 +26,28 @@ WORKER = """
 
     app = App("work")
 
+    def say(text: str) -> None:
+        os.write(1, f"{text}\\n".encode())  # in one piece
+
     def wait_for(flag: str) -> None:
         while not pathlib.Path(flag).exists():
             time.sleep(0.01)
 
     @app.activity
     def sync(ctx: ActivityContext, flag: str) -> str:
-        print("sync begins", flush=True)
+        say("sync begins")
         wait_for(flag)
         return "sync by " + os.environ["NAME"]
 
     @app.activity
     async def on_loop(ctx: ActivityContext, flag: str) -> str:
-        print("on_loop begins", flush=True)
+        say("on_loop begins")
         await asyncio.to_thread(wait_for, flag)
         return "on_loop by " + os.environ["NAME"]
 
     @app.activity(executor="process")
     def in_process(ctx: ActivityContext, flag: str) -> str:
-        print("in_process begins", flush=True)
+        say("in_process begins")
         wait_for(flag)
         return "in_process by " + os.environ["NAME"]
 
@@ -166,15 +169,18 @@ def test_what_does_not_end_in_time_runs_again_elsewhere(town: Town):
 
 HANGING = """
     # hanging.py
-    import asyncio, threading
+    import asyncio, os, threading
 
     from durableflow import App, Orchestration, OrchestrationContext, when_all
 
     app = App("hanging")
     never = threading.Event()
 
+    def say(text: str) -> None:
+        os.write(1, f"{text}\\n".encode())  # in one piece
+
     def hang(name: str) -> None:
-        print(name, "hangs", flush=True)
+        say(f"{name} hangs")
         never.wait()
 
     @app.activity
@@ -191,7 +197,7 @@ HANGING = """
 
     @app.activity
     async def deaf() -> None:
-        print("deaf hangs", flush=True)
+        say("deaf hangs")
         while True:
             try:
                 await asyncio.Event().wait()
