@@ -27,6 +27,7 @@ def completions_handler(hub: TaskHub) -> grpc.RpcMethodHandler[Any, Any]:
                 _Taking(hub, message, answers.put_nowait).start()
 
         taking = asyncio.create_task(take())
+        answer: asyncio.Task[admin_pb.CompletionsTaken] | None = None
         try:
             while not (taking.done() and answers.empty()):
                 answer = asyncio.create_task(answers.get())
@@ -37,6 +38,8 @@ def completions_handler(hub: TaskHub) -> grpc.RpcMethodHandler[Any, Any]:
                     answer.cancel()
         finally:
             taking.cancel()
+            if answer is not None:
+                answer.cancel()
 
     return grpc.stream_stream_rpc_method_handler(
         handle,

@@ -89,16 +89,17 @@ class Proxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
+            line = _Line(writer, back)
+            self._lines.add(line)
+            try:
+                await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            finally:
+                self._lines.discard(line)
+                back.transport.abort()
         except OSError:
-            writer.transport.abort()
-            return
-        line = _Line(writer, back)
-        self._lines.add(line)
-        try:
-            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
+            pass  # there is no server
         finally:
-            self._lines.discard(line)
-            _abort(line)
+            writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
