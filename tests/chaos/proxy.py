@@ -56,7 +56,7 @@ class Proxy:
 
     def cut(self) -> None:
         """Take no connections any more, and reset those that there are."""
-        self._server.close()
+        self._run(self._close())
         self.reset()
 
     def reset(self) -> None:
@@ -74,6 +74,14 @@ class Proxy:
     async def _open(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        # asyncio loses connections that it is just accepting when it closes; so it is to end first.
+        for listening in self._server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self._server.close()
 
     def _run(self, coroutine: Coroutine[Any, Any, object]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
