@@ -51,6 +51,8 @@ class Instances:
     async def start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         """Create an instance; an empty id gets one.
 
+        A request that names its execution may be sent again: it is carried out once.
+
         Raises:
             CallError: ALREADY_EXISTS if the id is taken and the policy does not name its status.
         """
@@ -59,15 +61,14 @@ class Instances:
         if not request.instanceId:
             request.instanceId = new_id()
         instance_id = request.instanceId
-        replaceable = request.orchestrationIdReusePolicy.replaceableStatus
         with self._working_set.holding():
             existing = await self._lifecycles.load_with_parent(instance_id)
-            if existing is None or existing.instance.status in replaceable:
-                resident, is_new = self._lifecycles.replace(existing, request), True
+            if existing is None or _may_replace(existing.instance, request):
+                resident, is_ours = self._lifecycles.replace(existing, request), True
             else:
-                resident, is_new = existing, False
+                resident, is_ours = existing, _is_of(existing.instance, request)
         await self._settled(resident)
-        if not is_new:
+        if not is_ours:
             raise CallError(
                 Status.ALREADY_EXISTS,
                 f"An orchestration instance with id '{instance_id}' exists already.",
@@ -274,6 +275,16 @@ class Instances:
             if future in waiters:
                 waiters.remove(future)
                 self._working_set.settle(resident)
+
+
+def _is_of(instance: Instance, request: pb.CreateInstanceRequest) -> bool:
+    """Whether it was this very request that made an instance."""
+    return instance.execution_id == request.executionId.value
+
+
+def _may_replace(instance: Instance, request: pb.CreateInstanceRequest) -> bool:
+    named = instance.status in request.orchestrationIdReusePolicy.replaceableStatus
+    return named and not _is_of(instance, request)
 
 
 def _position(token: str) -> tuple[int, int]:

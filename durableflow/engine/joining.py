@@ -11,8 +11,7 @@ a stream of items      begins again, once, if no item has arrived; else it ends 
                        and the worker opens another
 =====================  ==========================================================================
 
-``start_instance`` sends an execution id of its own, so that ALREADY_EXISTS after a repetition can
-be told from somebody else's instance: if the instance has that execution id, it was ours.
+``start_instance`` names the execution, so that the engine knows a repetition from another start.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from google.protobuf.message import Message
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
 from durableflow.engine.membership import Link, Membership
-from durableflow.engine.repetition import Limit, RepeatedError
+from durableflow.engine.repetition import Limit
 from durableflow.errors import CallError, OutcomeUnknownError, TaskHubUnavailableError
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.names import new_id
@@ -119,16 +118,13 @@ class FileTaskHub(ForwardingHub):
         self, request: pb.CreateInstanceRequest, *, timeout: float | None = None
     ) -> pb.CreateInstanceResponse:
         """Start an instance once, however often the request has to be sent."""
+        if not request.instanceId:
+            request.instanceId = new_id()
         if not request.HasField("executionId"):
             request.executionId.value = new_id()
-        try:
-            answer: pb.CreateInstanceResponse = await self._repeat(
-                "start_instance", request, timeout, ()
-            )
-        except RepeatedError as error:
-            if error.status is Status.ALREADY_EXISTS and await self._is_ours(request, timeout):
-                return pb.CreateInstanceResponse(instanceId=request.instanceId)
-            raise
+        answer: pb.CreateInstanceResponse = await self._repeat(
+            "start_instance", request, timeout, ()
+        )
         return answer
 
     def complete_orchestrator_task(
@@ -242,14 +238,8 @@ class FileTaskHub(ForwardingHub):
                 if isinstance(error, HubLostError | OutcomeUnknownError):
                     self.lost(link)
                 if not _may_repeat(method, link, error) or limit.is_over:
-                    raise limit.explain(error) from None
+                    raise
             await limit.pause()
-
-    async def _is_ours(self, request: pb.CreateInstanceRequest, timeout: float | None) -> bool:
-        state = await self.get_instance(
-            pb.GetInstanceRequest(instanceId=request.instanceId), timeout=timeout
-        )
-        return state.orchestrationState.executionId.value == request.executionId.value
 
     def _engine(self) -> Engine | None:
         link = self._required().current

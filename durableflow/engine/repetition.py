@@ -1,18 +1,13 @@
-"""How long a call whose owner was lost is repeated, and what its late answer means."""
+"""How long a call whose owner was lost is repeated."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Final
 
-from durableflow.errors import CallError, OutcomeUnknownError
 from durableflow.hub.backoff import Backoff
 
 _BACKOFF: Final = Backoff(first_seconds=0.04, limit_seconds=1.0)
-
-
-class RepeatedError(CallError):
-    """An answer that came after the call had been sent more than once."""
 
 
 class Limit:
@@ -45,9 +40,3 @@ class Limit:
         if self._repetitions:
             await asyncio.sleep(_BACKOFF.delay_seconds(self._repetitions))
         self._repetitions += 1
-
-    def explain(self, error: CallError) -> CallError:
-        """Mark an error as the answer to a repetition, if it is one."""
-        if not self._repetitions or isinstance(error, OutcomeUnknownError):
-            return error
-        return RepeatedError(error.status, str(error))

@@ -582,6 +582,25 @@ async def test_of_many_starts_of_one_id_at_once_one_wins(client: Client, worker:
     assert (await client.state("a")).input.value == str(outcomes.index("a"))
 
 
+async def test_a_start_that_is_sent_again_is_carried_out_once(
+    engine: Engine, client: Client, worker: Worker
+) -> None:
+    def request(execution_id: str) -> pb.CreateInstanceRequest:
+        made = pb.CreateInstanceRequest(name="order", instanceId="a")
+        made.executionId.value = execution_id
+        made.orchestrationIdReusePolicy.replaceableStatus.extend([PENDING, RUNNING, COMPLETED])
+        return made
+
+    await engine.start_instance(request("e1"))
+    await (await worker.turn()).finish('"done"')
+    await engine.start_instance(request("e1"))
+    once = await client.state("a")
+    await engine.start_instance(request("e2"))
+
+    assert (once.orchestrationStatus, once.output.value) == (COMPLETED, '"done"')
+    assert await client.status("a") == PENDING
+
+
 async def test_starts_without_an_id_get_one_each(client: Client) -> None:
     ids = await asyncio.gather(*(client.start() for _ in range(20)))
 
