@@ -16,7 +16,7 @@ from typing import Final
 from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import CallError
+from durableflow.errors import CallError, OperationalError
 from durableflow.hub.port import TaskHub
 from durableflow.protocol.metadata import (
     ABANDON_KIND,
@@ -207,7 +207,7 @@ class Orchestrations:
         try:
             async for chunk in self._hub.stream_instance_history(request):
                 history.extend(chunk.events)
-        except CallError as error:
+        except OperationalError as error:
             logger.info("No history of instance '%s': %s", job.request.instanceId, error)
             self._give_back(job, ())
         else:

@@ -140,7 +140,7 @@ class ScriptedHub:
             failure = failures.pop(0)
             raise (
                 failure
-                if isinstance(failure, CallError)
+                if isinstance(failure, Exception)
                 else CallError(failure, f"{method} failed")
             )
 

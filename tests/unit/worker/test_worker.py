@@ -13,7 +13,7 @@ import pytest
 
 from durableflow import hookimpl
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import CallError, SettingsError
+from durableflow.errors import CallError, SettingsError, StorageUnusableError
 from durableflow.hub.turns import in_turn
 from durableflow.protocol.metadata import POSITION, decode_text
 from durableflow.protocol.status import Status
@@ -192,8 +192,11 @@ async def test_a_missing_session_is_rebuilt_from_the_streamed_history(bench: Ben
     assert bench.hub.streamed == ["a1"]
 
 
-async def test_a_history_that_is_gone_gives_the_item_back(bench: Bench) -> None:
-    bench.hub.failures["stream_instance_history"] = [Status.NOT_FOUND]
+@pytest.mark.parametrize("problem", [Status.NOT_FOUND, StorageUnusableError("file replaced")])
+async def test_a_history_that_cannot_be_read_gives_the_item_back(
+    bench: Bench, problem: object
+) -> None:
+    bench.hub.failures["stream_instance_history"] = [problem]
     await bench.start()
 
     await bench.push(turn_item(position="4:lost", new=[turn_started(1), completed(1, "a")]))
