@@ -245,6 +245,9 @@ def server_options(max_message_bytes: int) -> Mapping[str, int]:
         "grpc.max_receive_message_length": max_message_bytes,
         "grpc.max_send_message_length": -1,
         "grpc.max_metadata_size": METADATA_BYTES,
+        # gRPC refuses calls at random beyond a thousand that wait; who calls is on this machine.
+        "grpc.server.max_pending_requests": 100_000,
+        "grpc.server.max_pending_requests_hard_limit": 100_000,
     }
 
 

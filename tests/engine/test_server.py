@@ -223,3 +223,17 @@ class _SlowHello:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._hub, name)
+
+
+# Many at once
+
+
+async def test_thousands_of_calls_at_once_on_one_connection_are_all_answered(
+    memory: Engine, server: HubServer, connect: Caller
+) -> None:
+    hub = await connect(server)
+    calls = [hub.get_instance(pb.GetInstanceRequest(instanceId=str(n))) for n in range(4000)]
+
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [answer for answer in answers if isinstance(answer, BaseException)] == []
