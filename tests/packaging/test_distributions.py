@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from durableflow import __version__
+from tests.packaging.conftest import Build
 
 ROOT = Path(__file__).parents[2]
 SMOKE = Path(__file__).parent / "smoke.py"
@@ -44,13 +45,11 @@ class Environment:
 
 
 @pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dist(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
     """Wheels and sdists of both distributions, in one folder."""
     folder = tmp_path_factory.mktemp("dist")
     for source in (ROOT, ROOT / "durableflow_blob"):
-        command = [sys.executable, "-m", "build", "--outdir", str(folder), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        build(source, folder)
     return folder
 
 

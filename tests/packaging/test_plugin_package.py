@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
 import pytest
+
+from tests.packaging.conftest import Build
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "durableflow_fernet"
@@ -34,13 +35,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
     """A folder with a program, and an environment in which both wheels are installed."""
     folder = tmp_path_factory.mktemp("plugin")
     for source in (ROOT, PACKAGE):
-        command = [sys.executable, "-m", "build", "--outdir", str(folder / "dist"), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        build(source, folder / "dist")
     venv.create(folder / "venv", with_pip=True)
     wheels = [str(path) for path in (folder / "dist").glob("*.whl")]
     python(folder, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", *wheels)
