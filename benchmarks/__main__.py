@@ -36,8 +36,8 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure durableflow, its peers and the machine.  A full run takes some "
-        "ten minutes and is written to benchmarks/results.",
+        description="Measure durableflow, its peers and the machine.  A full run takes five "
+        "to ten minutes and is written to benchmarks/results.",
         epilog="Workloads: " + "; ".join(f"{name}: {what}" for name, what in WORKLOADS.items()),
     )
     parser.add_argument(

@@ -40,3 +40,6 @@ class System(Protocol):
 
     async def restart_worker(self) -> None:
         """Let the worker forget what it has in memory."""
+
+    def replay_alone(self, steps: int) -> float | None:
+        """What one of so many past steps costs without loading, in µs; None: not to be had."""

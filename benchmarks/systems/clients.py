@@ -48,6 +48,9 @@ class ClientDriver:
             while not (await self.client.get_orchestration_state(one)).serialized_custom_status:
                 await asyncio.sleep(POLL_SECONDS)
 
+    def replay_alone(self, steps: int) -> float | None:
+        return None
+
     async def go(self, instances: Sequence[str]) -> None:
         go = self.client.raise_orchestration_event
         await _limited(CALLS_AT_ONCE, (go(one, "go") for one in instances))

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from benchmarks.replaying import microseconds_per_step
 from benchmarks.systems.app import app
 from benchmarks.systems.clients import ClientDriver
 
@@ -31,6 +32,9 @@ class InProcess(ClientDriver):
     async def restart_worker(self) -> None:
         await self.close()
         await self.open()
+
+    def replay_alone(self, steps: int) -> float | None:
+        return microseconds_per_step(steps)
 
 
 @asynccontextmanager

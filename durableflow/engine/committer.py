@@ -7,7 +7,8 @@
     the record of a dispatch: 20 ms         whatever a reply waits for
 
 What is held is committed with the next due write *of the same instance*, so that a sequential step
-costs one commit.  Replies and effects wait for the commit that covers them; nothing is reordered
+costs one commit.  Where many instances share commits, and results trickle in from other processes,
+a commit is followed by a short gathering, so that more of them share the next one.  Replies and effects wait for the commit that covers them; nothing is reordered
 within an instance.
 """
 
@@ -27,6 +28,11 @@ from durableflow.errors import StorageError
 PAIRING: Final = 0.002
 # How long the record of a dispatch may wait; most work is back before, and then costs nothing.
 RECORDING: Final = 0.020
+# After a commit that so many instances shared, what is due gathers for so long, in seconds.
+# (Measured with 20 chains over gRPC: 0.23 commits a step without, 0.12 with it, and 1.1 to 1.2
+# times the steps.  In process results come together, and nothing is due yet.)
+_CROWD: Final = 4
+_GATHERING: Final = 0.002
 
 
 class Target(Protocol):
@@ -201,8 +207,15 @@ class Committer:
                 effect()
             self._on_settled(resident)
         self._wake_flushes()
-        if self._pending or self._meta:
+        if len(committed) >= _CROWD and self._has_due():
+            self._scheduled = True
+            self._loop.call_later(_GATHERING, self._start)
+        elif self._pending or self._meta:
             self._start()
+
+    def _has_due(self) -> bool:
+        now = self._loop.time()
+        return any(writes.due <= now for writes in self._pending.values())
 
     def _wake_flushes(self) -> None:
         flushes, self._flushes = self._flushes, []

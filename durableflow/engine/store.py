@@ -14,6 +14,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
+from google.protobuf.message import DecodeError
+
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.batch import Batch, InstancePage, Suspect, TimerRow
 from durableflow.engine.rows import INSTANCE_COLUMNS, Row, instance_of
@@ -187,8 +189,9 @@ class Reader:
 
     def by_ids(self, instance_ids: Sequence[str]) -> list[Instance]:
         """Load the instances with these ids; absent ones are left out."""
-        query = f"SELECT {_COLUMNS} FROM instances WHERE instance_id = ?"
-        return [self._complete(row) for i in instance_ids for row in self._all(query, (i,))]
+        places = ", ".join("?" * len(instance_ids))
+        query = f"SELECT {_COLUMNS} FROM instances WHERE instance_id IN ({places})"
+        return [self._complete(row) for row in self._all(query, instance_ids)]
 
     def by_keys(self, keys: Sequence[int]) -> list[Instance]:
         """Load the instances with these keys; absent ones are left out."""
@@ -228,6 +231,16 @@ class Reader:
         return InstancePage(page, (page[-1].created, page[-1].key) if more else None)
 
     def _complete(self, row: Row) -> Instance:
+        try:
+            return self._whole(row)
+        except (ValueError, DecodeError) as error:
+            instance_id = row[INSTANCE_COLUMNS.index("instance_id")]
+            raise StorageError(
+                f"Instance '{instance_id}' in {self._path} is damaged ({error}). Other instances "
+                "go on. Restore the file from a backup to have this one back."
+            ) from error
+
+    def _whole(self, row: Row) -> Instance:
         instance = instance_of(row)
         instance.children.update(self.children(instance.instance_id, live=True))
         span = (instance.key * ROW_SPAN, (instance.key + 1) * ROW_SPAN)

@@ -1,10 +1,15 @@
-"""The instances in memory: loaded when needed, let go when idle."""
+"""The instances in memory: loaded when needed, let go when idle.
+
+Reading is a hop to another thread, so what is asked for while a read is under way is one read
+after it, like the writes of a group commit.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from durableflow.engine.jobs import JobThread
@@ -15,10 +20,12 @@ from durableflow.engine.store import Reader
 # Idle instances stay for a while, so that the next event or question costs no reading.
 IDLE_COUNT: Final = 1000
 IDLE_BYTES: Final = 16 * 1024 * 1024
+# A read of this many ids is short enough for whoever waits for the next one.
+_MOST_IDS: Final = 64
 
 
 class WorkingSet:
-    """Residents by instance id and by key.  Two loads of one id share one future."""
+    """Residents by instance id and by key.  Two loads of one id share one read."""
 
     def __init__(
         self,
@@ -32,12 +39,15 @@ class WorkingSet:
         Args:
             barrier: See ``Committer.barrier``.
         """
+        self._loop = asyncio.get_running_loop()
         self._jobs = jobs
         self._reader = reader
         self._barrier = barrier
         self._by_id: dict[str, Resident] = {}
         self._by_key: dict[int, Resident] = {}
-        self._loading: dict[str, asyncio.Future[list[Instance]]] = {}
+        self._waiters: dict[str, list[asyncio.Future[None]]] = {}  # for an id to be read
+        self._unread: list[str] = []
+        self._is_reading = False
         self._loads = 0
         self._removed: set[int] = set()
         self._idle: dict[Resident, int] = {}
@@ -78,9 +88,7 @@ class WorkingSet:
             while True:
                 resident = self._by_id.get(instance_id)
                 if resident is None:
-                    # By each who waits: those who come now, too, must not find it missing.
-                    for instance in await asyncio.shield(self._read(instance_id)):
-                        self._admit(instance)
+                    await self._read(instance_id)
                     resident = self._by_id.get(instance_id)
                 if resident is None or not resident.gone:
                     return resident
@@ -134,20 +142,48 @@ class WorkingSet:
         if resident.gone and self._loads:
             self._removed.add(instance.key)  # a load under way may have seen it still
 
-    def _read(self, instance_id: str) -> asyncio.Future[list[Instance]]:
-        found = self._loading.get(instance_id)
-        if found is None:
-            found = self._jobs.submit(self._reader.by_ids, [instance_id])
-            self._loading[instance_id] = found
+    def _read(self, instance_id: str) -> asyncio.Future[None]:
+        """Have an instance read and admitted; each caller has a future of its own."""
+        waiters = self._waiters.get(instance_id)
+        if waiters is None:
+            waiters = self._waiters[instance_id] = []
             self._loads += 1
-            found.add_done_callback(lambda future: self._loaded(instance_id, future))
-        return found
+            self._unread.append(instance_id)
+            if not self._is_reading:
+                self._is_reading = True
+                self._loop.call_soon(self._read_next)
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiters.append(waiter)
+        return waiter
 
-    def _loaded(self, instance_id: str, future: asyncio.Future[list[Instance]]) -> None:
-        del self._loading[instance_id]
-        if not future.cancelled():
-            future.exception()  # is told to whoever waits, and nobody has to
-        self._load_ended()
+    def _read_next(self) -> None:
+        instance_ids, self._unread = self._unread[:_MOST_IDS], self._unread[_MOST_IDS:]
+        self._is_reading = bool(instance_ids)
+        if instance_ids:
+            self._submit(instance_ids)
+
+    def _submit(self, instance_ids: list[str]) -> None:
+        found = self._jobs.submit(self._reader.by_ids, instance_ids)
+        found.add_done_callback(partial(self._have_read, instance_ids))
+
+    def _have_read(self, instance_ids: list[str], found: asyncio.Future[list[Instance]]) -> None:
+        error = found.exception()
+        if error is not None and len(instance_ids) > 1:
+            for instance_id in instance_ids:  # one that is unreadable is not the others' trouble
+                self._submit([instance_id])
+            return
+        for instance in () if error else found.result():
+            self._admit(instance)
+        for instance_id in instance_ids:
+            for waiter in self._waiters.pop(instance_id):
+                if waiter.done():
+                    continue
+                if error is None:
+                    waiter.set_result(None)
+                else:
+                    waiter.set_exception(error)
+            self._load_ended()
+        self._read_next()
 
     @contextmanager
     def holding(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import ConversionError
@@ -64,6 +64,7 @@ class Arrival:
         return event
 
 
+@define(eq=False, repr=False)
 class Journal:
     """The state of one execution.
 
@@ -85,38 +86,37 @@ class Journal:
         payload_characters: How much text has arrived.
     """
 
-    def __init__(self, converter: Converter) -> None:
-        self.converter = converter
-        self.instance_id = ""
-        self.execution_id = ""
-        self.name = ""
-        self.version = ""
-        self.parent_instance_id: str | None = None
-        self.now = 0
-        self.position = 0
-        self.replaying = True
-        self.in_turn = False
-        self.evicted = False
-        self.last_id = 0
-        self.patches: dict[int, bool] = {}
-        self.patch_numbers: frozenset[int] = frozenset()
-        self.unconfirmed: dict[int, Request] = {}
-        self.calls: dict[int, ActivityCall] = {}
-        self.children: dict[int, ChildCall] = {}
-        self.timers: dict[int, Timer] = {}
-        self.continuation: Continuation | None = None
-        self.is_later_execution = False
-        self.unawaited: dict[Any, None] = {}
-        self.untaken: dict[Any, Arrival] = {}
-        self.resumptions = 0
-        self.suspended = False
-        self.held: list[pb.HistoryEvent] = []
-        self.custom_status: str | None = None
-        self.payload_characters = 0
-        self._waits: dict[str, deque[EventWait]] = {}
-        self._arrived: dict[str, deque[Arrival]] = {}
-        self._arrivals = 0
-        self._names_children = False
+    converter: Converter
+    instance_id: str = field(default="", init=False)
+    execution_id: str = field(default="", init=False)
+    name: str = field(default="", init=False)
+    version: str = field(default="", init=False)
+    parent_instance_id: str | None = field(default=None, init=False)
+    now: int = field(default=0, init=False)
+    position: int = field(default=0, init=False)
+    replaying: bool = field(default=True, init=False)
+    in_turn: bool = field(default=False, init=False)
+    evicted: bool = field(default=False, init=False)
+    last_id: int = field(default=0, init=False)
+    patches: dict[int, bool] = field(factory=dict, init=False)
+    patch_numbers: frozenset[int] = field(default=frozenset(), init=False)
+    unconfirmed: dict[int, Request] = field(factory=dict, init=False)
+    calls: dict[int, ActivityCall] = field(factory=dict, init=False)
+    children: dict[int, ChildCall] = field(factory=dict, init=False)
+    timers: dict[int, Timer] = field(factory=dict, init=False)
+    continuation: Continuation | None = field(default=None, init=False)
+    is_later_execution: bool = field(default=False, init=False)
+    unawaited: dict[Any, None] = field(factory=dict, init=False)
+    untaken: dict[Any, Arrival] = field(factory=dict, init=False)
+    resumptions: int = field(default=0, init=False)
+    suspended: bool = field(default=False, init=False)
+    held: list[pb.HistoryEvent] = field(factory=list, init=False)
+    custom_status: str | None = field(default=None, init=False)
+    payload_characters: int = field(default=0, init=False)
+    _waits: dict[str, deque[EventWait]] = field(factory=dict, init=False)
+    _arrived: dict[str, deque[Arrival]] = field(factory=dict, init=False)
+    _arrivals: int = field(default=0, init=False)
+    _names_children: bool = field(default=False, init=False)
 
     @property
     def next_id(self) -> int:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
+from typing import Final
 
 from attrs import define, field
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.protocol.metadata import LATER_EXECUTION
 from durableflow.protocol.patches import marker_in
+
+_NONE: Final[frozenset[int]] = frozenset()
+# The events that ``marker_in`` knows; asking for the kind alone is cheaper for all the others.
+_MARKERS: Final = frozenset({"eventSent", "timerCreated"})
 
 
 class Record:
@@ -25,7 +30,7 @@ class Record:
     def __init__(self) -> None:
         self._events: tuple[Sequence[pb.HistoryEvent], ...] = ()
         self._patches: dict[int, int] = {}
-        self.patch_numbers: frozenset[int] = frozenset()
+        self.patch_numbers: frozenset[int] = _NONE
 
     def keep(self, *events: Sequence[pb.HistoryEvent]) -> None:
         """Remember events, all of them from the first on."""
@@ -99,16 +104,14 @@ class Record:
         return index
 
     def _find_patches(self) -> None:
-        turn, numbers = 0, set()
+        turn = 0
         for position, event in enumerate(chain(*self._events), start=1):
-            if event.HasField("orchestratorStarted"):
+            kind = event.WhichOneof("eventType")
+            if kind == "orchestratorStarted":
                 turn = position
-                continue
-            marker = marker_in(event)
-            if marker is not None:
+            elif kind in _MARKERS and (marker := marker_in(event)) is not None:
                 self._patches.setdefault(marker, turn)
-                numbers.add(event.eventId)
-        self.patch_numbers = frozenset(numbers)
+                self.patch_numbers |= {event.eventId}
 
 
 @define

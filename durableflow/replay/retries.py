@@ -32,7 +32,7 @@ class Retries:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._guesses: dict[tuple[int, int], bool] = {}
-        self._revised: set[tuple[int, int]] = set()
+        self._revised: dict[tuple[int, int], None] = {}
 
     def delay(self, journal: Journal, call: Call, failure: FailureDetails) -> timedelta | None:
         """Return how long to wait before the next attempt; None: there is none.
@@ -53,12 +53,12 @@ class Retries:
 
     def revise(self) -> bool:
         """Turn the newest guess round that has not been; whether there was one."""
-        open_guesses = self._guesses.keys() - self._revised
+        open_guesses = self._guesses.keys() - self._revised.keys()
         if not open_guesses or len(self._revised) >= _MOST_REVISIONS:
             return False
         newest = max(open_guesses)
         self._guesses[newest] = not self._guesses[newest]
-        self._revised.add(newest)
+        self._revised[newest] = None
         return True
 
 

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from durableflow.engine.engine import Engine
-from durableflow.errors import StorageTooNewError, StorageUnusableError
+from durableflow.errors import CallError, StorageTooNewError, StorageUnusableError
 from durableflow.protocol.actions import create_timer
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
     HOUR,
     MINUTE,
     PENDING,
+    RUNNING,
     Client,
     LoopTime,
     ManualClock,
@@ -203,6 +204,34 @@ async def test_after_a_refusal_the_same_engine_opens_once_the_file_is_put_right(
 
     await Client(engine).start(id="a")
     await engine.close()
+
+
+# Trouble with one instance
+
+
+async def test_an_instance_that_cannot_be_read_is_no_trouble_for_those_read_with_it(
+    opened: OpenEngine, file: Path
+) -> None:
+    engine = await opened()
+    async with Worker(engine) as worker:
+        for one in ("sound", "damaged"):
+            await Client(engine).start(id=one)
+            await (await worker.turn(one)).complete()
+    await engine.close()
+    client = Client(await opened())
+    with closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as other:
+        other.execute("UPDATE instances SET tags = 'no JSON' WHERE instance_id = 'damaged'")
+
+    status, damaged, again = await asyncio.gather(
+        client.status("sound"),
+        client.find("damaged"),
+        client.status("sound"),
+        return_exceptions=True,
+    )
+
+    assert (status, again) == (RUNNING, RUNNING)
+    assert isinstance(damaged, CallError)
+    assert "Instance 'damaged'" in str(damaged)
 
 
 # Trouble that passes
