@@ -25,7 +25,7 @@ from google.protobuf.message import Message
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
-from durableflow.engine.membership import Link, Membership
+from durableflow.engine.membership import Link, Membership, address_of
 from durableflow.engine.repetition import Limit
 from durableflow.errors import CallError, OutcomeUnknownError, TaskHubUnavailableError
 from durableflow.hub.calls import ForwardingHub
@@ -58,6 +58,7 @@ class FileTaskHub(ForwardingHub):
     def __init__(self, path: Path | None, options: HubOptions) -> None:
         # One file has one name, or two processes would lock two files beside it.
         self._path = None if path is None else path.resolve()
+        self._description = address_of(self._path)  # named by every call, so made once
         self._options = options
         self._membership: Membership | None = None
         self._closed = False
@@ -67,7 +68,7 @@ class FileTaskHub(ForwardingHub):
     @property
     def description(self) -> str:
         """See ``TaskHub``."""
-        return "sqlite://" if self._path is None else f"sqlite:///{self._path.as_posix()}"
+        return self._description
 
     @property
     def engine_place(self) -> str | None:

@@ -88,13 +88,18 @@ class Link:
         await (self.owner or self.hub).close()
 
 
+def address_of(database: Path | None) -> str:
+    """The address of a file, or of memory, as people give it."""
+    return "sqlite://" if database is None else f"sqlite:///{database.as_posix()}"
+
+
 class Membership:
     """What a process shares among its hubs on one file, or on one in-memory engine."""
 
     _all: ClassVar[dict[object, Membership]] = {}
 
     def __init__(self, key: object, database: Path | None, options: HubOptions) -> None:
-        self.description = "sqlite://" if database is None else f"sqlite:///{database.as_posix()}"
+        self.description = address_of(database)
         self._key = key
         self._database = database
         self._options = options
