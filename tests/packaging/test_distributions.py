@@ -6,6 +6,7 @@ import configparser
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -13,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from durableflow import __version__
+from tests.azurite import emulator
 from tests.packaging.conftest import Build
 
 ROOT = Path(__file__).parents[2]
 SMOKE = Path(__file__).parent / "smoke.py"
+SMOKE_BLOB = Path(__file__).parent / "smoke_blob.py"
 
 # One worker: the distributions are built once.
 pytestmark = [
@@ -51,6 +54,12 @@ def dist(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
     for source in (ROOT, ROOT / "durableflow_blob"):
         build(source, folder)
     return folder
+
+
+def blob_requirements() -> list[str]:
+    """What the blob distribution needs beside the core."""
+    project = tomllib.loads((ROOT / "durableflow_blob" / "pyproject.toml").read_text())["project"]
+    return [each for each in project["dependencies"] if not each.startswith("durableflow")]
 
 
 def core_requirements() -> list[str]:
@@ -107,6 +116,17 @@ def test_the_lowest_versions_of_all_requirements_run(dist: Path, tmp_path: Path)
     environment.pip("install", "--only-binary", ":all:", str(wheel), *lowest)
 
     assert environment.python(str(SMOKE)).strip() == "it runs"
+
+
+def test_the_lowest_versions_of_the_blob_extra_run(dist: Path, tmp_path: Path):
+    environment = Environment(tmp_path)
+    lowest = [each.replace(">=", "==") for each in blob_requirements()]
+
+    environment.pip("install", "--only-binary", ":all:", *map(str, dist.glob("*.whl")), *lowest)
+
+    with emulator.running() as port:
+        account = emulator.connection_string(port)
+        assert environment.python(str(SMOKE_BLOB), account).strip() == "it runs"
 
 
 def test_the_core_requires_nothing_but_its_six_libraries():
