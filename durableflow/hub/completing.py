@@ -8,6 +8,7 @@ of it is committed.  Engines of others do not know the call; they get the protoc
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from durableflow.errors import CallError
 from durableflow.hub.core import grpc
 from durableflow.protocol.sizes import is_refused_for_size
 from durableflow.protocol.status import Status
+
+logger = logging.getLogger(__name__)
 
 # A message is not made larger than about this, so that every receiver takes it.
 _MESSAGE_BYTES: Final = 1024 * 1024
@@ -83,6 +86,10 @@ class CompletionStream:
             error = self._explain(_first(group))
         except* CallError as group:
             error = _first(group)
+        except* Exception:
+            # Whatever it is, results must not be lost in silence: they go by calls of their own.
+            logger.exception("The stream of completions broke, and is not used again")
+            error = CallError(Status.UNIMPLEMENTED, "The stream of completions broke.")
         finally:
             self._task = None
             if call is not None:
@@ -114,18 +121,25 @@ class CompletionStream:
 
     async def _read(self, call: Any) -> None:
         while True:
-            taken = await call.read()
+            try:
+                taken = await call.read()
+            except asyncio.CancelledError:
+                _raise_if_cancelled()
+                # The call was, by its channel: grpc then says so to whoever reads.
+                raise CallError(Status.UNAVAILABLE, "The connection was closed.") from None
             if taken is grpc.aio.EOF:
                 raise CallError(Status.UNAVAILABLE, "The engine ended the stream of completions.")
             self._answered = True
-            futures = self._sent.pop(taken.number)
+            futures = self._sent[taken.number]
             for failed in taken.failed:
-                future = futures.pop(failed.completion_token)
+                future = futures[failed.completion_token]
                 if not future.done():
                     future.set_exception(CallError(Status(failed.status), failed.message))
             for future in futures.values():
                 if not future.done():
                     future.set_result(None)
+            # Not before: what stays here when an answer is not understood fails with the stream.
+            del self._sent[taken.number]
 
     def _message(self) -> admin_pb.Completions:
         """As much of what waits as goes into one message."""
@@ -154,6 +168,13 @@ class CompletionStream:
         for future in futures:
             if not future.done():
                 future.set_exception(error)
+
+
+def _raise_if_cancelled() -> None:
+    """Raise ``CancelledError`` if somebody has cancelled this task."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseExceptionGroup[Any]) -> Any:
