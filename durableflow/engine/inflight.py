@@ -12,6 +12,11 @@ class InFlight:
         self._count = 0
         self._quiet: asyncio.Event | None = None
 
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return self._count
+
     def enter(self) -> None:
         """A call begins."""
         self._count += 1

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
 from durableflow.engine.admin import AdminCall
-from durableflow.engine.completions import completions_handler
+from durableflow.engine.completions import completions_call, completions_handler
 from durableflow.engine.inflight import InFlight
 from durableflow.engine.trouble import call_error
 from durableflow.errors import CallError, SetupError, StorageError
@@ -118,7 +118,8 @@ class HubServer:
         self, admin: Mapping[str, AdminCall]
     ) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         handlers = {rpc.path: self._handler(rpc) for rpc in RPCS}
-        handlers[COMPLETE] = completions_handler(self._hub)
+        completions = completions_call(self._hub, self._traffic, refuse=_refuse)
+        handlers[COMPLETE] = completions_handler(self._traffic.gate_stream(completions))
         for path, call in admin.items():
             handlers[path] = grpc.unary_unary_rpc_method_handler(
                 _admin_handler(call),
@@ -161,6 +162,17 @@ class _Traffic:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._calls.quiet()
+
+    def admit(self) -> bool:
+        """Count one more call in flight, unless new ones are turned away."""
+        if self._draining:
+            return False
+        self._calls.enter()
+        return True
+
+    def leave(self) -> None:
+        """A call that was admitted has ended."""
+        self._calls.leave()
 
     def gate(self, call: Call, *, waits: bool) -> Call:
         in_flight = self._waits if waits else self._calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
@@ -178,6 +178,51 @@ async def test_draining_finishes_what_is_under_way_and_turns_the_rest_away(
     await server.stop()
 
 
+async def test_draining_finishes_completions_under_way_and_turns_later_ones_away(
+    memory: Engine, connect: Caller
+) -> None:
+    slow = _SlowCompletions(memory)
+    server = HubServer(slow)
+    await server.start()
+    hub = await connect(server, None)
+    first = asyncio.ensure_future(hub.complete_activity_task(completion("first")))
+    await asyncio.wait_for(slow.begun.wait(), DEADLINE_SECONDS)
+
+    draining = asyncio.create_task(server.drain(DEADLINE_SECONDS))
+    late = asyncio.ensure_future(hub.complete_activity_task(completion("late")))
+    await until_turned_away(hub)
+    assert not draining.done()
+    slow.go_on.set()
+
+    await draining
+    await first
+    with pytest.raises(HubLostError) as error:
+        await late
+    assert error.value.untouched
+    await server.stop()
+
+
+async def test_a_completion_that_breaks_the_engine_fails_alone_and_is_logged(
+    memory: Engine, connect: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = HubServer(_SlowCompletions(memory))
+    await server.start()
+    hub = await connect(server, None)
+
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        answers = await asyncio.gather(
+            hub.complete_activity_task(completion("broken")),
+            hub.complete_activity_task(completion("good")),
+            return_exceptions=True,
+        )
+
+    assert isinstance(answers[0], CallError)
+    assert answers[0].status is Status.INTERNAL
+    assert not isinstance(answers[1], BaseException)
+    assert "could not be taken" in caplog.text
+    await server.stop()
+
+
 async def test_draining_does_not_wait_for_waits(
     memory: Engine, server: HubServer, connect: Caller
 ) -> None:
@@ -223,6 +268,44 @@ class _SlowHello:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._hub, name)
+
+
+class _SlowCompletions:
+    """A task hub that completes the activity ``first`` when the test likes; ``broken`` breaks it."""
+
+    def __init__(self, hub: Engine) -> None:
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self._hub = hub
+
+    def complete_activity_task(
+        self, request: pb.ActivityResponse, *, timeout: float | None = None
+    ) -> Awaitable[object]:
+        if request.completionToken == "broken":
+            raise ZeroDivisionError
+        return self._complete(request.completionToken)
+
+    async def _complete(self, token: str) -> None:
+        self.begun.set()
+        if token == "first":
+            await self.go_on.wait()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._hub, name)
+
+
+def completion(token: str) -> pb.ActivityResponse:
+    return pb.ActivityResponse(completionToken=token)
+
+
+async def until_turned_away(hub: RemoteTaskHub) -> None:
+    """Return when the server has read what was sent before, and is going away."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            try:
+                await hub.hello()
+            except HubLostError:
+                return
 
 
 # Many at once
