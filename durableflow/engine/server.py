@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn, cast
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 
+from durableflow.engine import oversized
 from durableflow.engine.admin import AdminCall
 from durableflow.engine.completions import completions_call, completions_handler
 from durableflow.engine.inflight import InFlight
@@ -136,7 +137,7 @@ class HubServer:
             )
         method = getattr(self._hub, rpc.method)
         if rpc.kind is Kind.SERVER_STREAM:
-            stream = _work_items(method) if rpc.takes_metadata else _history(method)
+            stream = _work_items(self._hub) if rpc.takes_metadata else _history(method)
             return grpc.unary_stream_rpc_method_handler(
                 self._traffic.gate_stream(stream),
                 request_deserializer=rpc.request.FromString,
@@ -281,12 +282,17 @@ def _unary(rpc: Rpc, method: Any) -> Call:
     return with_metadata if rpc.takes_metadata else plain
 
 
-def _work_items(method: Any) -> Callable[[Any, Context], Awaitable[None]]:
+def _work_items(hub: TaskHub) -> Callable[[Any, Context], Awaitable[None]]:
     async def call(request: Any, context: Context) -> None:
-        stream = method(request, metadata=_metadata_of(context))
+        metadata = _metadata_of(context)
+        limit = oversized.limit_of(metadata)
+        stream = hub.get_work_items(request, metadata=metadata)
         try:
             async for item in stream:
-                await context.write(item)
+                if limit is None or oversized.fits(item, limit):
+                    await context.write(item)
+                else:
+                    await oversized.refuse(hub, item, limit)
         finally:
             stream.cancel()
 

@@ -13,6 +13,10 @@ from durableflow.protocol.status import Status
 # Error texts travel as metadata, percent-encoded; grpc's own bound of 8 KiB loses long ones.
 METADATA_BYTES: Final = 64 * 1024
 
+# grpc's name for the largest message that is taken, and how large that is if nobody says so.
+_RECEIVE: Final = "grpc.max_receive_message_length"
+_RECEIVE_BYTES: Final = 4 * 1024 * 1024
+
 
 class AccessToken(Protocol):
     """What a credential gives; ``azure.core.credentials.AccessToken`` is one."""
@@ -68,6 +72,11 @@ class Channel:
         if not self.description:
             self.description = f"{'grpcs' if self.secure else 'grpc'}://{self.target}"
 
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest message that it takes from the other side; -1: any."""
+        return int(self.options.get(_RECEIVE, _RECEIVE_BYTES))
+
     def make(self) -> grpc.aio.Channel:
         """Make it; it connects with its first call."""
         options = list(self.options.items())
@@ -85,7 +94,7 @@ def channel_options(target: str, max_message_bytes: int) -> dict[str, int | str]
     """Arguments of a gRPC channel to ``target``, which may be anyone's engine."""
     options: dict[str, int | str] = {
         "grpc.enable_retries": 0,
-        "grpc.max_receive_message_length": max_message_bytes,
+        _RECEIVE: max_message_bytes,
         "grpc.max_send_message_length": -1,
         "grpc.max_metadata_size": METADATA_BYTES,
         # Servers ping us; that is no abuse.

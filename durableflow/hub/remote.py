@@ -22,7 +22,7 @@ from durableflow.hub.completing import Completion, CompletionStream
 from durableflow.hub.core import grpc
 from durableflow.hub.credentials import TokenSource
 from durableflow.hub.options import HubOptions
-from durableflow.protocol.metadata import AUTHORIZATION, Metadata
+from durableflow.protocol.metadata import AUTHORIZATION, MAX_MESSAGE_BYTES, Metadata
 from durableflow.protocol.service import BY_METHOD, COMPLETE, FIND_TAKERS, Kind
 from durableflow.protocol.status import Status
 
@@ -197,10 +197,11 @@ class RemoteTaskHub(ForwardingHub):
         self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()
     ) -> RemoteWorkItemStream:
         """See ``TaskHub``."""
+        said = (*metadata, (MAX_MESSAGE_BYTES, str(self._prepared.max_message_bytes)))
 
         async def start() -> Any:
             call = self._call_of("get_work_items")
-            return call(request, metadata=self._all_metadata(metadata, await self._token(None)))
+            return call(request, metadata=self._all_metadata(said, await self._token(None)))
 
         return RemoteWorkItemStream(self, start)
 

@@ -7,7 +7,10 @@ from urllib.parse import quote, unquote
 # GetWorkItems: this worker keeps sessions, so past events may be left out for it.
 SESSIONS = "durableflow-sessions"
 
-# Abandon: why the worker gave an item back (kind: nondeterminism, no-version, long-turn).
+# GetWorkItems: how large a message this worker's connection takes, in bytes.
+MAX_MESSAGE_BYTES = "durableflow-max-message-bytes"
+
+# Abandon: why the worker gave an item back (kind: nondeterminism, no-version, long-turn, payload).
 ABANDON_KIND = "durableflow-abandon-kind"
 ABANDON_REASON = "durableflow-abandon-reason"
 

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError, OperationalError
+from durableflow.hub.payload_stream import PAYLOAD
 from durableflow.hub.port import TaskHub
 from durableflow.protocol.metadata import (
     ABANDON_KIND,
@@ -208,8 +209,7 @@ class Orchestrations:
             async for chunk in self._hub.stream_instance_history(request):
                 history.extend(chunk.events)
         except OperationalError as error:
-            logger.info("No history of instance '%s': %s", job.request.instanceId, error)
-            self._give_back(job, ())
+            self._give_back(job, _without_history(job.request.instanceId, error))
         else:
             job.history = history
             self._submit(job)
@@ -265,6 +265,20 @@ class Orchestrations:
 def _parking(kind: str, reason: str) -> Metadata:
     """Make the metadata by which an instance is set aside, with a reason for people."""
     return ((ABANDON_KIND, kind), (ABANDON_REASON, encode_text(reason[:_REASON_CHARACTERS])))
+
+
+def _without_history(instance_id: str, error: OperationalError) -> Metadata:
+    """Log that a history could not be read, and make the metadata for giving its turn back."""
+    if not (isinstance(error, CallError) and is_refused_for_size(error)):
+        logger.info("No history of instance '%s': %s", instance_id, error)
+        return ()
+    reason = (
+        f"The history of instance '{instance_id}' has an event that is larger than this worker "
+        f"accepts ({str(error).removesuffix('.')}). Raise max_message_bytes for the worker and "
+        "start it again."
+    )
+    logger.error("%s", reason)
+    return _parking(PAYLOAD, reason)
 
 
 def _described(job: TurnJob | None) -> str:

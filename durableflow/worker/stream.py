@@ -28,6 +28,7 @@ from durableflow.errors import (
 from durableflow.hub.backoff import Backoff
 from durableflow.hub.port import TaskHub, WorkItemStream
 from durableflow.protocol.metadata import Metadata
+from durableflow.protocol.sizes import is_refused_for_size
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ HELLO_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 1.0
 _BACKOFF: Final = Backoff(first_seconds=0.2, limit_seconds=15.0)
+# A stream that an item broke by its size is well when it has lasted this long.
+CALM_SECONDS: Final = 60.0
 
 
 class WorkItemLoop:
@@ -49,6 +52,8 @@ class WorkItemLoop:
             again; nothing is tried after that.
         silence_seconds: How long a stream may be silent once its engine has sent a ping.  An engine
             that never pings is never suspected: it may just have nothing to do.
+        calm_seconds: How long a stream has to last after an item was too large for one, until that
+            is over.  It says so and waits longer each time until then, whatever else comes.
     """
 
     def __init__(  # noqa: PLR0913  # keyword-only; one object owns the whole life of the stream
@@ -62,6 +67,7 @@ class WorkItemLoop:
         on_lost: Callable[[], None],
         on_unusable: Callable[[str], None],
         silence_seconds: float = SILENCE_SECONDS,
+        calm_seconds: float = CALM_SECONDS,
         backoff: Backoff = _BACKOFF,
     ) -> None:
         self._hub = hub
@@ -72,6 +78,7 @@ class WorkItemLoop:
         self._on_lost = on_lost
         self._on_unusable = on_unusable
         self._silence_seconds = silence_seconds
+        self._calm_seconds = calm_seconds
         self._backoff = backoff
         self._jitter = SystemRandom().random
         self._ready = asyncio.Event()
@@ -83,11 +90,13 @@ class WorkItemLoop:
         self._task: asyncio.Task[None] | None = None
         self._silence: asyncio.TimerHandle | None = None
         self._last_heard = 0.0
+        self._oversized: str | None = None
+        self._calm: asyncio.TimerHandle | None = None
 
     @property
     def problem(self) -> str | None:
-        """Why no stream is open; None while one is."""
-        return self._problem
+        """Why no stream is open, or not for long; None while one is."""
+        return self._problem or self._oversized
 
     async def wait_ready(self) -> None:
         """Return as soon as a stream is open."""
@@ -146,6 +155,9 @@ class WorkItemLoop:
             self._on_unusable(str(error))
             return str(error)
         except CallError as error:
+            if is_refused_for_size(error):
+                self._oversized = _oversized(self._hub.description, error)
+                return self._oversized
             return f"{error.status.name} {error}"
         except (OperationalError, OSError) as error:
             return str(error) or type(error).__name__
@@ -160,6 +172,9 @@ class WorkItemLoop:
         stream = self._hub.get_work_items(self._request(), metadata=self._metadata)
         self._stream = stream
         self._problem = None
+        if self._oversized is not None:
+            loop = asyncio.get_running_loop()
+            self._calm = loop.call_later(self._calm_seconds, self._calm_down)
         self._ready.set()
         self._on_opened()
         try:
@@ -169,13 +184,14 @@ class WorkItemLoop:
             self._stream = None
             self._ready.clear()
             self._disarm()
+            if self._calm is not None:
+                self._calm.cancel()
             stream.cancel()
             self._on_lost()
 
     def _receive(self, item: pb.WorkItem) -> None:
-        if self._failures:
-            logger.info("Work items come from %s again.", self._hub.description)
-            self._failures = 0
+        if self._failures and self._oversized is None:
+            self._recovered()
         if self._silence is not None:
             self._last_heard = asyncio.get_running_loop().time()
         elif item.HasField("healthPing"):
@@ -185,6 +201,14 @@ class WorkItemLoop:
         except Exception:
             # The worker loop: one item that cannot be taken on must not cost the stream.
             logger.exception("A work item could not be taken on")
+
+    def _recovered(self) -> None:
+        logger.info("Work items come from %s again.", self._hub.description)
+        self._failures = 0
+
+    def _calm_down(self) -> None:
+        self._oversized = None
+        self._recovered()
 
     def _arm(self) -> None:
         loop = asyncio.get_running_loop()
@@ -208,3 +232,13 @@ class WorkItemLoop:
                 self._silence_seconds,
             )
             self._stream.cancel()
+
+
+def _oversized(place: str, error: CallError) -> str:
+    # An engine of ours does not send what is too large.  Others do, and nothing says of which
+    # instance it is, since the message was not read.
+    return (
+        f"a work item from {place} is larger than this worker accepts, which ends the stream and "
+        f"all that is on it ({str(error).removesuffix('.')}). It will come again. Raise "
+        "max_message_bytes and start the worker again"
+    )

@@ -23,6 +23,7 @@ from durableflow import (
 from durableflow.engine.engine import Engine
 from durableflow.engine.server import HubServer
 from durableflow.hub.loop import HubLoop
+from tests.e2e.watching import until
 
 SECONDS = 20
 KILOBYTE = 1024
@@ -33,6 +34,7 @@ def make_app(**settings: Any) -> App:
     app.add_activity(fill)
     app.add_activity(swallow)
     app.add_orchestrator(order)
+    app.add_orchestrator(echo)
     return app
 
 
@@ -55,6 +57,15 @@ def order(ctx: OrchestrationContext, step: tuple[str, int]) -> Orchestration[Any
             yield ctx.create_timer(0)
         case "result":
             return "x" * size
+    return "done"
+
+
+def echo(ctx: OrchestrationContext, text: str) -> int:
+    return len(text)
+
+
+def ask(ctx: OrchestrationContext, size: int) -> Orchestration[str]:
+    yield ctx.call_activity("swallow", input="x" * size)
     return "done"
 
 
@@ -166,3 +177,40 @@ def test_what_an_engine_does_not_take_fails_alone(tight_engine: str):
     app.add_orchestrator(mixed)
     with app.running() as client:
         assert client.run_orchestration(mixed, timeout=SECONDS) == [30]
+
+
+@pytest.mark.e2e
+def test_a_turn_that_is_too_large_for_its_worker_waits_for_one_that_takes_it(roomy_engine: str):
+    sizes = {"max_message_bytes": 64 * KILOBYTE}
+    text = "x" * 100 * KILOBYTE
+    with make_app(task_hub=roomy_engine).client() as client:
+        instance_id = client.schedule_new_orchestration(echo, input=text, instance_id="large")
+        with make_app(task_hub=roomy_engine, **sizes).running() as running:
+            parked = until(client, instance_id, lambda state: state.parked is not None).parked
+            other = running.run_orchestration(order, input=("result", 10), timeout=SECONDS)
+        with make_app(task_hub=roomy_engine).running():
+            state = client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+
+    assert parked is not None
+    for words in ("instance 'large'", "accepts 65,536", "Raise max_message_bytes"):
+        assert words in parked.message
+    assert other == "x" * 10
+    assert state.get_output() == len(text)
+
+
+@pytest.mark.e2e
+def test_an_activity_that_is_too_large_for_its_worker_fails_alone(roomy_engine: str):
+    asking = App("asking", task_hub=roomy_engine)
+    asking.add_orchestrator(ask)
+    asked = App("asked", task_hub=roomy_engine, max_message_bytes=64 * KILOBYTE)
+    asked.add_activity(swallow)
+    with asked.running(), asking.running() as client:
+        instance_id = client.schedule_new_orchestration(ask, input=100 * KILOBYTE)
+        state = client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+        small = client.run_orchestration(ask, input=10, timeout=SECONDS)
+
+    assert state.failure_details is not None
+    assert state.failure_details.is_caused_by(PayloadTooLargeError)
+    assert "call of activity 'swallow'" in state.failure_details.message
+    assert "Raise max_message_bytes" in state.failure_details.message
+    assert small == "done"

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
-from durableflow.errors import StorageUnusableError
+from durableflow.errors import CallError, StorageUnusableError
 from durableflow.hub.backoff import Backoff
 from durableflow.protocol.status import Status
 from durableflow.worker.stream import WorkItemLoop
-from tests.unit.worker.hub import ScriptedHub, activity_item
+from tests.unit.worker.hub import ScriptedHub, ScriptedStream, activity_item
 
 PING = pb.WorkItem(healthPing=pb.HealthPing())
 
 
 class Bench:
-    def __init__(self, *, silence_seconds: float = 60, first_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        silence_seconds: float = 60,
+        calm_seconds: float = 60,
+        first_seconds: float = 0.0,
+    ) -> None:
         self.hub = ScriptedHub()
         self.opened = 0
         self.lost = 0
@@ -32,6 +39,7 @@ class Bench:
             on_lost=self.lose,
             on_unusable=self.unusable.append,
             silence_seconds=silence_seconds,
+            calm_seconds=calm_seconds,
             backoff=Backoff(first_seconds=first_seconds, limit_seconds=first_seconds),
         )
 
@@ -202,3 +210,49 @@ async def test_each_stream_that_opens_is_told(bench: Bench) -> None:
     await bench.streams(2)
 
     assert bench.opened == 2
+
+
+# An item that is larger than what is accepted
+
+
+def break_by_size(stream: ScriptedStream) -> None:
+    text = "CLIENT: Received message larger than max (200000 vs. 65536)"
+    stream.fail_with(CallError(Status.RESOURCE_EXHAUSTED, text))
+
+
+async def test_an_item_that_is_too_large_is_told_with_what_to_raise_while_others_come(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    bench.loop.start()
+    for round_ in range(1, 3):
+        await bench.streams(round_)
+        bench.hub.streams[-1].push(activity_item("small"))
+        break_by_size(bench.hub.streams[-1])
+        await bench.next_name()
+    await bench.streams(3)
+    await bench.loop.wait_ready()
+
+    problem = bench.loop.problem
+
+    assert problem is not None
+    for words in ("200000 vs. 65536", "Raise max_message_bytes"):
+        assert words in problem
+        assert words in caplog.text
+    # What comes in between is no recovery, and shortens no wait.
+    assert "come from scripted://hub again" not in caplog.text
+
+
+async def test_a_stream_that_lasts_is_well_again() -> None:
+    bench = Bench(calm_seconds=0.0)
+    bench.loop.start()
+    await bench.streams(1)
+    break_by_size(bench.hub.streams[0])
+
+    await bench.streams(2)
+    due = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.02, due.set)
+    await due.wait()
+
+    assert bench.loop.problem is None
+    await bench.loop.stop()

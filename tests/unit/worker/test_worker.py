@@ -204,6 +204,23 @@ async def test_a_history_that_cannot_be_read_gives_the_item_back(
     assert await bench.abandons() == [("t1", {})]
 
 
+async def test_a_history_that_is_too_large_parks_its_instance_with_what_to_raise(
+    bench: Bench,
+) -> None:
+    text = "CLIENT: Received message larger than max (200000 vs. 65536)"
+    bench.hub.failures["stream_instance_history"] = [CallError(Status.RESOURCE_EXHAUSTED, text)]
+    await bench.start()
+
+    await bench.push(turn_item(position="4:lost", new=[turn_started(1), completed(1, "a")]))
+
+    ((_, metadata),) = await bench.abandons()
+    reason = decode_text(metadata["durableflow-abandon-reason"])
+    assert metadata["durableflow-abandon-kind"] == "payload"
+    assert "instance 'a1'" in reason
+    assert "200000 vs. 65536" in reason
+    assert "Raise max_message_bytes" in reason
+
+
 async def test_an_instance_that_nothing_here_runs_is_parked_with_the_reason(bench: Bench) -> None:
     await bench.start()
 
