@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,12 +99,35 @@ def _token(path: Path | None) -> str:
     if path is None:
         return ""
     try:
-        token = path.read_text(encoding="ascii").strip()
+        with path.open(encoding="ascii") as file:
+            status = os.fstat(file.fileno())
+            token = file.read().strip()
     except (OSError, ValueError) as error:
         raise SetupError(f"The token file {path} cannot be read: {error}") from error
     if not token:
         raise SetupError(f"The token file {path} is empty. Put a secret of your own into it.")
+    _look_at_permissions(path, status)
     return token
+
+
+def _look_at_permissions(path: Path, status: os.stat_result) -> None:
+    """Refuse a token that others could replace, and warn of one that they can read."""
+    if os.name != "posix" or not stat.S_ISREG(status.st_mode):
+        return
+    others = status.st_mode & stat.S_IRWXO
+    if status.st_gid != os.getegid():  # a group of the user's own is no other people
+        others |= (status.st_mode & stat.S_IRWXG) >> 3
+    if others & stat.S_IWOTH or status.st_uid not in (0, os.geteuid()):
+        raise SetupError(
+            f"The token file {path} may be written by others, who could let themselves in. It must "
+            f"be yours alone: chmod 600 {path}, and put a new token into it."
+        )
+    if others & stat.S_IROTH:
+        print(
+            f"The token file {path} may be read by others, who can then connect. "
+            f"Run: chmod 600 {path}",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

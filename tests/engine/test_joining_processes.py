@@ -447,8 +447,7 @@ async def test_an_engine_of_its_own_says_that_it_is_open_and_stops_on_sigterm(
 async def test_an_engine_with_a_token_file_demands_the_token(
     file: Path, opening: OpenHub, processes: Processes, tmp_path: Path
 ) -> None:
-    (tmp_path / "token").write_text("open sesame\n")
-    words = ("--db", str(file), "--token-file", str(tmp_path / "token"))
+    words = ("--db", str(file), "--token-file", str(token_file(tmp_path, 0o600)))
     engine = await processes.start("-m", "durableflow.engine", *words)
     await line_of(engine)
 
@@ -458,6 +457,40 @@ async def test_an_engine_with_a_token_file_demands_the_token(
     engine.terminate()
     _, errors = await asyncio.wait_for(engine.communicate(), PATIENCE_SECONDS)
     assert errors == b""
+
+
+async def test_a_token_file_that_others_may_read_is_a_warning(
+    file: Path, processes: Processes, tmp_path: Path
+) -> None:
+    words = ("--db", str(file), "--token-file", str(token_file(tmp_path, 0o604)))
+    engine = await processes.start("-m", "durableflow.engine", *words)
+    await line_of(engine)
+
+    engine.terminate()
+
+    _, errors = await asyncio.wait_for(engine.communicate(), PATIENCE_SECONDS)
+    assert engine.returncode == 0
+    assert "may be read by others" in errors.decode()
+    assert "chmod 600" in errors.decode()
+
+
+async def test_a_token_file_that_others_may_write_is_refused(
+    file: Path, processes: Processes, tmp_path: Path
+) -> None:
+    words = ("--db", str(file), "--token-file", str(token_file(tmp_path, 0o602)))
+    engine = await processes.start("-m", "durableflow.engine", *words)
+
+    _, errors = await asyncio.wait_for(engine.communicate(), PATIENCE_SECONDS)
+
+    assert engine.returncode == 1
+    assert "may be written by others" in errors.decode()
+
+
+def token_file(folder: Path, mode: int) -> Path:
+    path = folder / "token"
+    path.write_text("open sesame\n")
+    path.chmod(mode)
+    return path
 
 
 @pytest.mark.parametrize(
