@@ -59,7 +59,6 @@ class CoroutinePool(Generic[J]):
         Args:
             timeout: In seconds; what ignores its cancellation is not waited for any longer.
         """
-        self._waiting.clear()
         if not self._used:
             return
         cancelling = self._cancel_all()
@@ -67,6 +66,7 @@ class CoroutinePool(Generic[J]):
             cancelled = asyncio.run_coroutine_threadsafe(cancelling, self._loop())
         except RuntimeError:  # the loop is closed, and nothing runs
             cancelling.close()
+            self._waiting.clear()
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.wrap_future(cancelled), timeout)
@@ -91,6 +91,7 @@ class CoroutinePool(Generic[J]):
             task.cancel()
 
     async def _cancel_all(self) -> None:
+        self._waiting.clear()  # here, since jobs are taken from there on this loop only
         tasks = [*self._tasks.values()]
         for task in tasks:
             task.cancel()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any
@@ -161,3 +162,40 @@ async def test_a_loop_that_nobody_needs_is_not_asked_for() -> None:
     pool: CoroutinePool[Job] = CoroutinePool(loop, most=1, run=lambda job: job())
 
     await pool.cancel_all(SECONDS)
+
+
+class StopsAtTheThird(int):
+    """A limit at which whoever compares with it for the third time is held up."""
+
+    reached: threading.Event
+    go_on: threading.Event
+    times = 0
+
+    def __gt__(self, other: object) -> bool:
+        self.times += 1
+        if self.times == 3:
+            self.reached.set()
+            assert self.go_on.wait(SECONDS)
+        return True
+
+
+async def test_cancelling_while_jobs_are_being_started_breaks_nothing(
+    app_loop: AppLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    most = StopsAtTheThird()
+    most.reached, most.go_on = threading.Event(), threading.Event()
+    pool = pool_on(app_loop, most=most)
+
+    async def job() -> None:
+        await asyncio.Event().wait()
+
+    for _ in range(5):
+        pool.submit(partial(job))
+    assert await asyncio.to_thread(most.reached.wait, SECONDS)
+    cancelling = asyncio.create_task(pool.cancel_all(SECONDS))
+    asyncio.get_running_loop().call_soon(most.go_on.set)
+
+    async with asyncio.timeout(SECONDS):
+        await cancelling
+
+    assert caplog.text == ""
