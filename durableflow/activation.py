@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final, get_origin, get_type_hints
@@ -26,6 +28,8 @@ from durableflow.settings import PLUGINS_PREFIX, SWITCHES, Settings
 
 GROUP: Final = "durableflow"
 
+# Shorter texts are left in what a plugin says of its settings: they are words of the sentence, too.
+_SHORTEST_SECRET: Final = 4
 _COLLECTIONS: Final = (tuple, list, set, frozenset)
 
 
@@ -132,8 +136,8 @@ def named_plugins(settings: Settings, installed: Iterable[str]) -> dict[str, dic
             values[field] = text
         elif SWITCHES.get(text.lower()) is not True:
             raise PluginError(
-                f"{PLUGINS_PREFIX}{variable}={text!r}: write =on to make the plugin active, or "
-                "leave the variable out."
+                f"{PLUGINS_PREFIX}{variable} has a value that means nothing: write =on to make the "
+                "plugin active, or leave the variable out."
             )
     return named
 
@@ -159,13 +163,14 @@ def make_plugin(
         return make()
     try:
         return _structured(values, make)
-    except Exception as error:
-        # Structuring runs the plugin's own converters and validators.
-        problems = cattrs.transform_error(error, f"plugins.{name}", _problem)
+    except Exception as error:  # noqa: BLE001 -- of the plugin's own converters and validators
+        texts = sorted(set(_texts(values)), key=len, reverse=True)
+        problems = cattrs.transform_error(error, f"plugins.{name}", partial(_problem, texts))
+        # Without the cause, which says more of the values.
         raise PluginError(
             f"The settings of the plugin '{name}' do not fit: {'; '.join(problems)}. "
             f"It has {_listed(_fields(make))}."
-        ) from error
+        ) from None
 
 
 def _structured(values: Mapping[str, Any], plugin: type) -> object:
@@ -190,34 +195,59 @@ def _fields(plugin: type) -> list[str]:
     return list(inspect.signature(plugin).parameters)
 
 
-def _problem(error: BaseException, _: type | None) -> str:
-    """Say what is wrong, without the value, which may be a secret."""
+def _problem(values: Iterable[str], error: BaseException, _: type | None) -> str:
+    """Say what is wrong, without the values, which may be secrets."""
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"there is no setting {_listed(sorted(error.extra_fields))}"
-    return "it is required" if isinstance(error, KeyError) else str(error) or type(error).__name__
+    if isinstance(error, KeyError):
+        return "it is required"
+    if isinstance(error, _UnfitError):
+        return str(error)
+    # The validators of attrs say more than their first words to programs.
+    said = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
+    for value in values:
+        said = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", said)
+    return said or type(error).__name__
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts among the values of settings."""
+    if isinstance(value, str):
+        parts = {value, value.strip(), *map(str.strip, value.split(","))}
+        yield from (part for part in parts if len(part) >= _SHORTEST_SECRET)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _texts(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)
+
+
+class _UnfitError(TypeError):
+    """What is needed; never says what was given."""
 
 
 def _text(value: Any, _: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"text is needed, not {type(value).__name__}")
+        raise _UnfitError(f"text is needed, not {type(value).__name__}")
     return value
 
 
 def _switch(value: Any, _: object) -> bool:
     switch = SWITCHES.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(switch, bool):
-        raise TypeError("true or false is needed")
+        raise _UnfitError("true or false is needed")
     return switch
 
 
 def _number(kind: Callable[[Any], Any]) -> Callable[[Any, object], Any]:
     def read(value: Any, _: object) -> Any:
         if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-            raise TypeError(f"a number is needed, not {type(value).__name__}")
+            raise _UnfitError(f"a number is needed, not {type(value).__name__}")
         try:
             return kind(value)
         except (TypeError, ValueError):
-            raise TypeError("a number is needed") from None
+            raise _UnfitError("a number is needed") from None
 
     return read
 

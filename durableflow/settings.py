@@ -174,7 +174,7 @@ class Settings:
         warnings: Sentences for the banner: what else looks wrong.
     """
 
-    task_hub: str
+    task_hub: str = attrs.field(repr=False)
     root: Path
     default_version: str | None = None
     on_nondeterminism: OnNondeterminism = "park"
@@ -308,9 +308,15 @@ def _read(name: str, value: Any, origin: str) -> Any:
 def _fitting(name: str, fitting: Any, value: Any, origin: str) -> Any:
     if fitting is None:
         raise SettingsError(
-            f"The setting {name} must be {_KINDS[name].expected}, not {value!r} ({origin})."
+            f"The setting {name} must be {_KINDS[name].expected}, not {_shown(value)} ({origin})."
         )
     return fitting
+
+
+def _shown(value: Any) -> str:
+    """Show a value, unless it holds others: a connection string may be among them."""
+    plain = value is None or isinstance(value, str | int | float | timedelta)
+    return repr(value) if plain else f"a {type(value).__name__}"
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
@@ -330,7 +336,8 @@ def _from_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # of TOML, or of its encoding
-        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+        # Without the cause, which has all that stands in the file.
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from None
     plugins = table.pop("plugins", {})
     if not isinstance(plugins, dict) or not all(isinstance(t, dict) for t in plugins.values()):
         raise SettingsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import invalidate_caches
@@ -19,6 +20,7 @@ from durableflow.routing import NewestVersionRouting
 MODULE = """
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import attrs
 from durableflow import hookimpl
@@ -31,12 +33,18 @@ class Audit:
     strict: bool = False
     folder: Path | None = None
     wait: timedelta = timedelta(0)
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = attrs.field(default=())
+    level: Literal["low", "high"] = "low"
 
     @most.validator
     def check(self, attribute, value):
         if value < 1:
             raise ValueError("at least one is needed")
+
+    @names.validator
+    def check_names(self, attribute, value):
+        if self.target == "x":
+            raise ValueError(f"{value[0]!r} is no name")
 
     @hookimpl
     def worker_stopping(self):
@@ -181,9 +189,26 @@ def test_what_does_not_fit_is_refused_by_name(active, toml, words):
         active(toml)
 
 
-def test_the_values_of_settings_are_not_told(active):
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ('[plugins.audit]\ntarget = "a"\nmost = "hunter2"', "a number is needed"),
+        ('[plugins.audit]\ntarget = "a"\nlevel = "hunter2"', "plugins.audit.level"),
+        ('[plugins.audit]\ntarget = "x"\nnames = ["hunter2"]', "'…' is no name"),
+    ],
+)
+def test_the_values_of_settings_are_not_told_in_a_traceback_either(active, toml, words):
     with pytest.raises(PluginError) as caught:
-        active('[plugins.audit]\ntarget = "a"\nmost = "hunter2"')
+        active(toml)
+
+    told = "".join(traceback.format_exception(caught.value))
+    assert words in told
+    assert "hunter2" not in told
+
+
+def test_the_value_of_a_variable_that_means_nothing_is_not_told(active):
+    with pytest.raises(PluginError) as caught:
+        active(AUDIT="hunter2")
 
     assert "hunter2" not in str(caught.value)
 

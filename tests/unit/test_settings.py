@@ -198,6 +198,30 @@ def test_a_file_in_another_encoding_is_refused(load, tmp_path):
         load()
 
 
+@pytest.mark.parametrize(
+    ("toml", "arguments"),
+    [
+        (b"task_hub = ['Endpoint=https://x;AccessKey=hunter2']", {}),
+        (b"task_hub = 'Endpoint=https://x;AccessKey=hunter2'\n# \xff", {}),
+        (b"", {"task_hub": b"Endpoint=https://x;AccessKey=hunter2"}),
+    ],
+)
+def test_no_error_shows_a_connection_string_nor_does_its_cause(load, tmp_path, toml, arguments):
+    (tmp_path / "durableflow.toml").write_bytes(toml)
+
+    with pytest.raises(SettingsError) as caught:
+        load(**arguments)
+
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert "hunter2" not in repr(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def test_settings_do_not_show_the_connection_string(load):
+    assert "hunter2" not in repr(load(task_hub="Endpoint=https://x;AccessKey=hunter2"))
+
+
 def test_a_folder_in_place_of_the_file_is_refused(load, tmp_path):
     (tmp_path / "durableflow.toml").mkdir()
 
