@@ -5,13 +5,15 @@ It sees each call of a function written in C, and at the bottom of every clock, 
 socket, process and file there is one.  Nothing is patched.  A turn under guard is several times
 slower, so guards are for development and tests.
 
-Calls that logging, the import system and durableflow itself make do not count.
+Calls that logging, the import system and durableflow itself make do not count.  Nor do those of
+code that Python runs in between because memory is freed, whosever that is.
 """
 
 from __future__ import annotations
 
 import _socket
 import _thread
+import inspect
 import logging
 import os
 import random
@@ -22,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from types import FrameType
 from typing import Any, Final, TypeVar
+from weakref import ReferenceType
 
 from durableflow.errors import OrchestratorError
 from durableflow.settings import DeterminismGuards
@@ -79,7 +82,11 @@ _NOW: Final = frozenset({"now", "today", "utcnow"})
 # `random.random()` and its like are methods of one generator that the whole process shares.
 _SHARED_GENERATOR: Final = random.random.__self__  # type: ignore[attr-defined]  # typed as a function
 
-_EXEMPT: Final = frozenset({"logging", "importlib", "_frozen_importlib", "warnings", "linecache"})
+# (Functions of weakref run when something dies: ``finalize`` calls what it was given by one.)
+_EXEMPT: Final = frozenset(
+    {"logging", "importlib", "_frozen_importlib", "warnings", "linecache", "weakref"}
+)
+_COLLECTIONS: Final = ("start", "stop")
 _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
 
@@ -164,9 +171,31 @@ def _calling_place(frame: FrameType | None) -> str | None:
         package = str(frame.f_globals.get("__name__")).partition(".")[0]
         if package == _OWN_PACKAGE:
             break
-        if package in _EXEMPT:
+        if package in _EXEMPT or _clears_up(frame):
             return None
         if place is None and package not in sys.stdlib_module_names:
             place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         frame = frame.f_back
     return place
+
+
+def _clears_up(frame: FrameType) -> bool:
+    """Whether Python itself has called a function, because memory is freed.
+
+    Such a call looks as if the line that ran just then had made it: a ``__del__``, the callback of
+    a weak reference, which is given a dead one, or one of ``gc.callbacks``, which are given a phase
+    and a table.  This is asked for forbidden calls only, so it may take its time.
+    """
+    code = frame.f_code
+    if code.co_name == "__del__":
+        return True
+    names = code.co_varnames
+    arguments = [frame.f_locals.get(name) for name in names[: code.co_argcount]]
+    if code.co_flags & inspect.CO_VARARGS:
+        arguments += frame.f_locals.get(names[code.co_argcount + code.co_kwonlyargcount], ())
+    if any(isinstance(argument, ReferenceType) and argument() is None for argument in arguments):
+        return True
+    match arguments:
+        case [*_, str(phase), {"generation": _, "collected": _}]:
+            return phase in _COLLECTIONS
+    return False

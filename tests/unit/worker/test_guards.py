@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import cProfile
 import datetime as dt
+import gc
 import logging
 import os
 import random
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,3 +203,83 @@ def test_a_profile_function_goes_on_after_the_turn():
         sys.setprofile(None)
 
     assert after is profile
+
+
+# What Python runs in between when it frees memory
+
+
+class Thing:
+    """Is in a cycle, so that only the collector frees it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+class Finalized(Thing):
+    def __del__(self) -> None:
+        shares_the_clock_with_everybody()
+
+
+def on_collection(phase: str, info: dict[str, int]) -> None:
+    shares_the_clock_with_everybody()
+
+
+class Callbacks:
+    def on_collection(self, *arguments: Any) -> None:
+        shares_the_clock_with_everybody()
+
+    def on_death(self, dead: Any) -> None:
+        shares_the_clock_with_everybody()
+
+
+def free_what_has_a_del() -> None:
+    Finalized()
+    gc.collect()
+
+
+def free_what_is_referred_to_weakly() -> None:
+    thing = Thing()
+    reference = weakref.ref(thing, Callbacks().on_death)
+    del thing
+    gc.collect()
+    assert reference() is None
+
+
+def free_what_is_finalized() -> None:
+    weakref.finalize(Thing(), shares_the_clock_with_everybody)
+    gc.collect()
+
+
+FREEING: dict[str, tuple[Callable[[], None], Callable[..., None] | None]] = {
+    "__del__": (free_what_has_a_del, None),
+    "a weak reference": (free_what_is_referred_to_weakly, None),
+    "finalize": (free_what_is_finalized, None),
+    "a function of gc.callbacks": (lambda: gc.collect() and None, on_collection),
+    "a method of gc.callbacks": (lambda: gc.collect() and None, Callbacks().on_collection),
+}
+
+
+@pytest.mark.parametrize("name", FREEING)
+def test_what_python_runs_when_it_frees_memory_does_not_count(
+    name: str, caplog: pytest.LogCaptureFixture
+):
+    free, callback = FREEING[name]
+    if callback is not None:
+        gc.callbacks.append(callback)
+    try:
+        watched("warn", free)
+    finally:
+        if callback is not None:
+            gc.callbacks.remove(callback)
+
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_functions_of_the_program_that_take_such_arguments_count():
+    def order(phase: str, info: dict[str, int], reference: Any) -> None:
+        time.time()
+
+    thing = Thing()
+
+    with pytest.raises(OrchestratorError):
+        watched("raise", lambda: order("start", {}, weakref.ref(thing)))
