@@ -13,8 +13,12 @@ class Clock(Protocol):
     def now(self) -> int:
         """Microseconds since 1970-01-01 UTC."""
 
-    def on_jump(self, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called (on any thread) whenever this clock is set by hand."""
+    def on_jump(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called (on any thread) whenever this clock is set by hand.
+
+        Returns:
+            What ends that.
+        """
 
 
 class SystemClock:
@@ -24,5 +28,10 @@ class SystemClock:
         """Microseconds since 1970-01-01 UTC."""
         return time.time_ns() // 1000
 
-    def on_jump(self, callback: Callable[[], None]) -> None:
+    def on_jump(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Never calls back."""
+        return _nothing
+
+
+def _nothing() -> None:
+    """There is nothing to end."""

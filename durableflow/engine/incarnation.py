@@ -92,7 +92,6 @@ class Incarnation:
         self.committer.put_meta("clean", 0)
         self.suspects.start(Custody(self._core, self.turns, self.activities))
         self.timers.start()
-        self._clock.on_jump(self._clock_jumped)
 
     def open_stream(self, request: pb.GetWorkItemsRequest, metadata: Metadata) -> Stream:
         """A stream of work items; it begins when it is first read."""
@@ -170,9 +169,6 @@ class Incarnation:
         self.instances = Instances(
             core, suspects=self.suspects, turns=self.turns, lifecycles=lifecycles
         )
-
-    def _clock_jumped(self) -> None:
-        self._loop.call_soon_threadsafe(self.timers.look)
 
     async def _restore(self) -> None:
         keys = await self._reading.submit(self.reader.busy_keys)

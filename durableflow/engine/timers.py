@@ -49,14 +49,19 @@ class Timers:
         self._late: list[Entry] = []
         self._handle: asyncio.TimerHandle | None = None
         self._stopped = False
+        self._end_jumps: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Read the soonest timers from disk."""
+        """Read the soonest timers from disk, and hear of jumps of the clock."""
+        self._end_jumps = self._clock.on_jump(self._jumped)
         self._fill()
 
     def stop(self) -> None:
         """Fire nothing more."""
         self._stopped = True
+        if self._end_jumps is not None:
+            self._end_jumps()
+            self._end_jumps = None
         if self._handle is not None:
             self._handle.cancel()
 
@@ -86,6 +91,9 @@ class Timers:
         if self._horizon[0] <= now or (not self._heap and self._horizon != _FOREVER):
             self._fill()
         self._arm()
+
+    def _jumped(self) -> None:
+        self._loop.call_soon_threadsafe(self.look)
 
     def _arm(self) -> None:
         if self._handle is not None:

@@ -62,8 +62,13 @@ class ManualClock:
     def now(self) -> int:
         return self._now
 
-    def on_jump(self, callback: Callable[[], None]) -> None:
+    @property
+    def listeners(self) -> int:
+        return len(self._callbacks)
+
+    def on_jump(self, callback: Callable[[], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
 
     def advance(self, micros: int) -> None:
         self._now += micros

@@ -378,3 +378,14 @@ async def test_times_that_are_in_no_calendar_do_not_disturb_the_hub(
 
     assert {state.instanceId for state in shown} == (set() if seconds > 0 else {"a", "b"})
     assert engine.incarnation == before
+
+
+async def test_a_clock_does_not_keep_an_engine_that_is_closed(
+    opened: OpenEngine, clock: ManualClock
+) -> None:
+    engine = await opened(clock=clock)
+    while_open = clock.listeners
+
+    await engine.close()
+
+    assert (while_open, clock.listeners) == (1, 0)
