@@ -175,11 +175,15 @@ class Engine:
         self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
     ) -> AsyncIterator[pb.HistoryChunk]:
         """See ``Instances.history``."""
-        try:
-            async for chunk in self._live().instances.history(request):
-                yield chunk
-        except StorageError as error:
-            raise call_error(error) from error
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        chunks = self._live().instances.history(request)
+        while True:
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            chunk = await _within(left, anext(chunks, None))
+            if chunk is None:
+                return
+            yield chunk
 
     def get_work_items(self, request: pb.GetWorkItemsRequest, *, metadata: Metadata = ()) -> Stream:
         """A stream of work items; it begins when it is first read."""
@@ -189,14 +193,14 @@ class Engine:
         self, request: pb.OrchestratorResponse, *, timeout: float | None = None
     ) -> asyncio.Future[None]:
         """See ``Turns.complete``."""
-        return self._writable().turns.complete(request)
+        return _by(timeout, self._writable().turns.complete(request))
 
     def complete_activity_task(
         self, request: pb.ActivityResponse, *, timeout: float | None = None
     ) -> asyncio.Future[None]:
         """See ``Activities.complete``."""
         live = self._writable()
-        return live.activities.complete(request, live.turns)
+        return _by(timeout, live.activities.complete(request, live.turns))
 
     async def abandon_orchestrator_task(
         self, request: pb.AbandonOrchestrationTaskRequest, *, metadata: Metadata = ()
@@ -314,3 +318,10 @@ async def _within(timeout: float | None, call: Awaitable[T]) -> T:
         raise CallError(
             Status.DEADLINE_EXCEEDED, f"Not done within the caller's {timeout:g} s."
         ) from None
+
+
+def _by(timeout: float | None, answer: asyncio.Future[None]) -> asyncio.Future[None]:
+    """Wait for an answer no longer than its caller does; what it is about goes on."""
+    if timeout is None:
+        return answer
+    return asyncio.ensure_future(_within(timeout, asyncio.shield(answer)))

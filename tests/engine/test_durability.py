@@ -12,7 +12,9 @@ import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
+from durableflow.errors import CallError
 from durableflow.protocol.actions import create_timer, schedule_task
+from durableflow.protocol.status import Status
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
     COMPLETED,
@@ -364,3 +366,24 @@ async def test_a_hub_in_memory_does_what_one_on_a_file_does(opened: OpenEngine) 
 
     assert await client.status("chain") == COMPLETED
     assert kinds(await client.history("chain")).count("taskCompleted") == 3
+
+
+async def test_a_completion_is_waited_for_no_longer_than_asked_and_counts_all_the_same(
+    opened: OpenEngine,
+) -> None:
+    engine = await opened()
+    async with Worker(engine) as worker:
+        await Client(engine).start(id="a")
+        turn = await worker.turn("a")
+        call = turn.response(schedule_task(1, "charge"))
+        with pytest.raises(CallError) as of_turn:
+            await engine.complete_orchestrator_task(call, timeout=0.0)
+        activity = await worker.activity("charge")
+        with pytest.raises(CallError) as of_activity:
+            await engine.complete_activity_task(activity.response(), timeout=0.0)
+
+        await (await worker.turn("a")).finish()
+
+    assert await Client(engine).completion("a") == COMPLETED
+    for error in (of_turn, of_activity):
+        assert error.value.status is Status.DEADLINE_EXCEEDED

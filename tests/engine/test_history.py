@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
+from durableflow.errors import CallError
 from durableflow.protocol.actions import complete_orchestration, create_timer, schedule_task
+from durableflow.protocol.status import Status
 from durableflow.protocol.times import micros_of
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
@@ -309,3 +314,17 @@ async def test_a_timer_far_away_keeps_the_instance_running_and_its_time_to_the_n
     created = (await worker.turn()).past[2]
 
     assert created.timerCreated.fireAt == action.createTimer.fireAt
+
+
+async def test_a_history_is_read_no_longer_than_asked(
+    engine: Engine, client: Client, worker: Worker
+) -> None:
+    await client.start(id="a")
+    await (await worker.turn("a")).finish()
+    await client.completion("a")
+    request = pb.StreamInstanceHistoryRequest(instanceId="a")
+
+    with pytest.raises(CallError) as error:
+        await anext(engine.stream_instance_history(request, timeout=0.0))
+
+    assert error.value.status is Status.DEADLINE_EXCEEDED
