@@ -135,6 +135,7 @@ class Executor:
 
     def fail(self, error: BaseException) -> None:
         """End with a failure."""
+        misuse.note_forgotten(error, self.journal.unawaited, self._keyword)
         # What only another program can mend is not worth a retry by a parent.
         failure = from_exception(error, non_retriable=isinstance(error, SetupError | UsageError))
         self._complete(Completion(pb.ORCHESTRATION_STATUS_FAILED, failure=failure))
@@ -167,6 +168,11 @@ class Executor:
                 problem,
             )
 
+    @property
+    def _keyword(self) -> str:
+        """What this orchestrator waits with."""
+        return "await" if isinstance(self.running, Coroutine) else "yield"
+
     def _call(self, text: str | None) -> Any:
         definition = self.definition
         parameter = definition.input
@@ -193,9 +199,8 @@ class Executor:
 
     def _finish(self, value: Any) -> None:
         definition = self.definition
-        keyword = "await" if isinstance(self.running, Coroutine) else "yield"
         if isinstance(value, Deferred):
-            self.fail(OrchestratorError(misuse.returned_task(value.what, keyword)))
+            self.fail(OrchestratorError(misuse.returned_task(value.what, self._keyword)))
             return
         if isinstance(value, Generator | Coroutine):
             self.fail(OrchestratorError(misuse.returned_unrun(value)))
@@ -213,12 +218,13 @@ class Executor:
         self._complete(completion)
         if self.journal.unawaited and not self.journal.is_silent:
             logger.warning(
-                "Orchestrator '%s', instance '%s', finished without waiting for: %s. Put `%s` "
-                "before what it should wait for.",
+                "Orchestrator '%s', instance '%s', finished without waiting for: %s. Activities and "
+                "sub-orchestrations among these run all the same, and nobody learns of their "
+                "results and failures. Put `%s` before what it should wait for.",
                 definition.name,
                 self.journal.instance_id,
                 misuse.never_awaited(self.journal.unawaited),
-                keyword,
+                self._keyword,
             )
 
     def _complete(self, completion: Completion) -> None:

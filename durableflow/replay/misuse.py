@@ -8,10 +8,11 @@ from collections.abc import Coroutine, Generator, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from durableflow.errors import OrchestratorError
+from durableflow.errors import ConversionError, OrchestratorError
 from durableflow.replay import foreign
 from durableflow.replay.sources import (
     Origin,
+    call_at,
     called_function,
     called_where_raised,
     frames_of,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 WHEN_ANY_OF_NOTHING: Final = "when_any got no tasks, so it would wait for ever. Give it a task."
 # As Python says it up to 3.13, and from 3.14 on.
 _NOT_AWAITABLE: Final = re.compile("can't be used in 'await' expression|can't be awaited")
+_GENERATOR: Final = re.compile(r"\bgenerator\b")
+_OF_A_TASK: Final = re.compile(r"\bTask\b")
+_MOST_NAMED: Final = 3
 _FUTURE: Final = re.compile(r"object '?\w*Future\b")
 SEVERAL_CONTEXTS: Final = (
     "These tasks belong to several orchestrations. Combine only tasks made by the context that "
@@ -72,7 +76,9 @@ def not_a_task(value: Any, running: Any) -> str:
         frames += waiting_frames(value)
         value.close()
     hint = foreign.instead(frames, value)
-    if hint is not foreign.ONLY_TASKS:
+    if verb == "yielded" and isinstance(value, Generator):
+        hint = _run_as_a_part(value)
+    elif hint is not foreign.ONLY_TASKS:
         pass
     elif called is not None:
         hint = _called_directly(called)
@@ -91,7 +97,13 @@ def explained(error: BaseException) -> BaseException:
     text = error.args[0] if error.args else None
     if isinstance(error, TypeError) and isinstance(text, str) and _NOT_AWAITABLE.search(text):
         called = None if _FUTURE.search(text) else called_where_raised(error)
-        error.add_note(foreign.ONLY_TASKS if called is None else _called_directly(called))
+        if called is not None and _GENERATOR.search(text):
+            error.add_note(
+                f"`{called}(…)` is a generator, which cannot be awaited: write it as `async def`, "
+                "with `await` in place of `yield`"
+            )
+        else:
+            error.add_note(foreign.ONLY_TASKS if called is None else _called_directly(called))
         return error
     if not foreign.misses_a_loop(error):
         return error
@@ -105,9 +117,41 @@ def explained(error: BaseException) -> BaseException:
     return better.with_traceback(error.__traceback__)
 
 
+def note_forgotten(error: BaseException, unawaited: Iterable[Deferred[Any]], keyword: str) -> None:
+    """Say which task was used in place of its result, if that is what an error is about.
+
+    Args:
+        unawaited: The tasks that nobody has waited for.
+        keyword: What this orchestrator waits with: ``yield`` or ``await``.
+    """
+    text = error.args[0] if error.args else None
+    about_values = isinstance(error, TypeError | AttributeError | ConversionError)
+    if about_values and isinstance(text, str) and _OF_A_TASK.search(text):
+        used = [task for task in unawaited if task is getattr(error, "obj", task)]
+        if used:
+            calls = " or ".join(map(_made_by, used[:_MOST_NAMED]))
+            error.add_note(f"A task is not its result; did you forget `{keyword}` before {calls}?")
+
+
+def _made_by(task: Deferred[Any]) -> str:
+    call = call_at(task.origin)
+    made = f"the task for {task.what}" if call is None else f"`{call}`"
+    return f"{made} ({place_of(task.origin)})"
+
+
 def _called_directly(function: str) -> str:
     return (
         f"did you call `{function}(ctx, …)` directly? use `ctx.call_activity({function}, input=…)`"
+    )
+
+
+def _run_as_a_part(value: Generator[Any, Any, Any]) -> str:
+    """Say how a generator, which is closed here, is run by an orchestrator."""
+    value.close()
+    name = getattr(value, "__name__", "…")
+    return (
+        f"use `yield from {name}(…)` to run it as a part of this orchestrator, or "
+        f"`yield ctx.call_sub_orchestrator({name}, …)` if it is one of its own"
     )
 
 

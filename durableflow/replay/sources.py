@@ -23,6 +23,8 @@ _LIBRARIES: Final = frozenset({"asyncio", "anyio", "trio", "sniffio"})
 _INSTRUCTION_BYTES: Final = 2
 _CALLED: Final = re.compile(r"\b(?:yield(?:\s+from)?|await)\s+([A-Za-z_][\w.]*)\s*\(")
 
+_CALL: Final = re.compile(r"[A-Za-z_][\w.]*(?=\s*\()")
+
 
 def call_site() -> Origin:
     """Remember where the function that calls this one was called."""
@@ -36,6 +38,23 @@ def place_of(origin: Origin) -> str:
     positions = islice(code.co_positions(), instruction // _INSTRUCTION_BYTES, None)
     line = next(positions, (None,))[0]
     return f"{code.co_filename}:{code.co_firstlineno if line is None else line}"
+
+
+def call_at(origin: Origin) -> str | None:
+    """Return a call as it is written, without what it is given: ``ctx.create_timer(…)``.
+
+    None if the source is not there, or does not show it.
+    """
+    code, instruction = origin
+    nowhere = (None, None, None, None)
+    positions = islice(code.co_positions(), instruction // _INSTRUCTION_BYTES, None)
+    line, _, start, _ = next(positions, nowhere)
+    if line is None:
+        return None
+    # Columns count the bytes of UTF-8.
+    text = getline(code.co_filename, line).encode()[start or 0 :].decode(errors="replace")
+    called = _CALL.match(text)
+    return None if called is None else f"{called[0]}(…)"
 
 
 def waiting_place(running: Any) -> str:

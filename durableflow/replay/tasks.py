@@ -160,6 +160,10 @@ class Deferred(Task[T_co]):
 
     __slots__ = ()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _name_as_a_task(cls)
+
     @property
     def what(self) -> str:
         """What is waited for, for people: ``activity 'charge'``."""
@@ -208,6 +212,14 @@ class Deferred(Task[T_co]):
             self._watchers = [ended]
         else:
             self._watchers.append(ended)
+
+
+def _name_as_a_task(cls: type) -> None:
+    # Who uses a task in place of its result is told by Python of the class that people know.
+    cls.__name__ = cls.__qualname__ = Task.__name__
+
+
+_name_as_a_task(Deferred)
 
 
 class CancellableDeferred(Deferred[T_co], CancellableTask[T_co]):

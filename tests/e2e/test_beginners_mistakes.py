@@ -119,6 +119,34 @@ def gets_what_cannot_travel(ctx: OrchestrationContext) -> Orchestration[Any]:
 
 
 @app.orchestrator
+def forgets_to_yield(ctx: OrchestrationContext) -> str:
+    return ctx.call_activity(hello, input="Ann") + "!"  # type: ignore[operator,no-any-return] # the mistake
+
+
+@app.orchestrator
+async def forgets_to_await(ctx: OrchestrationContext) -> str:
+    await ctx.create_timer(0)
+    greeting = ctx.call_activity(hello, input="Ann")
+    return greeting.upper()  # type: ignore[attr-defined,no-any-return] # the mistake
+
+
+@app.orchestrator
+def passes_a_task_on(ctx: OrchestrationContext) -> Orchestration[str]:
+    greetings = ctx.map(hello, ["Ann"])
+    return (yield ctx.call_activity(hello, input=greetings))  # type: ignore[call-overload] # the mistake
+
+
+@app.orchestrator
+def yields_its_helper(ctx: OrchestrationContext) -> Orchestration[str]:
+    return (yield helper(ctx))  # type: ignore[misc] # the mistake
+
+
+@app.orchestrator
+async def awaits_a_generator(ctx: OrchestrationContext) -> str:
+    return await helper(ctx)  # type: ignore[misc] # the mistake
+
+
+@app.orchestrator
 def calls_an_orchestrator(ctx: OrchestrationContext) -> Orchestration[str]:
     return (yield ctx.call_activity(forgets_a_task))  # type: ignore[call-overload] # the mistake
 
@@ -180,6 +208,27 @@ def client() -> Iterator[Client]:
         (calls_its_helper_wrongly, "Use `return (yield from helper(…))`"),
         (returns_another_type, "output of orchestrator 'returns_another_type': expected int"),
         (gets_what_cannot_travel, "result of activity 'makes_a_lock': lock has no JSON form"),
+        (
+            forgets_to_yield,
+            "unsupported operand type(s) for +: 'Task' and 'str'\nA task is not its result; "
+            "did you forget `yield` before `ctx.call_activity(…)` (",
+        ),
+        (
+            forgets_to_await,
+            "'Task' object has no attribute 'upper'\nA task is not its result; "
+            "did you forget `await` before `ctx.call_activity(…)` (",
+        ),
+        (
+            passes_a_task_on,
+            "expected str, got Task.\nA task is not its result; "
+            "did you forget `yield` before `ctx.map(…)` (",
+        ),
+        (
+            yields_its_helper,
+            "you yielded generator; use `yield from helper(…)` to run it as a part of this "
+            "orchestrator, or `yield ctx.call_sub_orchestrator(helper, …)`",
+        ),
+        (awaits_a_generator, "`helper(…)` is a generator, which cannot be awaited"),
         (calls_an_orchestrator, "is registered as an orchestrator, not as an activity"),
         (names_an_activity_by_another_case, "Did you mean 'hello'?"),
         (forgets_the_input, "Pass input="),
@@ -210,6 +259,7 @@ def test_tasks_that_nobody_waited_for_are_warned_about_with_their_lines(
 
     warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert any("hello" in w and "test_beginners_mistakes.py:" in w for w in warnings), warnings
+    assert any("run all the same, and nobody learns" in w for w in warnings), warnings
 
 
 def test_an_input_of_the_wrong_type_is_refused_before_anything_is_sent(client: Client):

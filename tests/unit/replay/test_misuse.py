@@ -417,6 +417,37 @@ def test_a_loop_that_catches_everything_is_stopped(bench: Bench):
 # Forgotten tasks
 
 
+def test_only_the_task_that_was_used_as_its_result_is_named(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        ctx.create_timer(5)
+        greeting: Any = ctx.call_activity(hello, input="Ann")
+        return greeting.upper()
+
+    message = failure_of(bench.run(order, started())).errorMessage
+
+    line = order.__code__.co_firstlineno + 2
+    assert "did you forget `yield` before `ctx.call_activity(…)`" in message
+    assert f"test_misuse.py:{line})?" in message
+    assert "create_timer" not in message
+
+
+def test_a_task_made_where_the_source_does_not_show_it_is_named_by_what_it_is(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        return [ctx.call_activity][0](hello, input="Ann") + "!"  # type: ignore[call-overload]
+
+    message = failure_of(bench.run(order, started())).errorMessage
+
+    assert "did you forget `yield` before the task for activity 'hello' (" in message
+
+
+def test_an_error_about_other_values_names_no_task(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        ctx.call_activity(hello, input="Ann")
+        return "a" + 1  # type: ignore[operator]
+
+    assert "did you forget" not in failure_of(bench.run(order, started())).errorMessage
+
+
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
 
