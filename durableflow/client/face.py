@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from durableflow.client.core import ClientCore
 from durableflow.client.operations import Operations
 from durableflow.errors import OrchestratorError, UsageError
-from durableflow.hub.turns import in_turn
+from durableflow.hub.running_turn import in_turn
 
 
 @contextmanager

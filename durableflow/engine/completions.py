@@ -1,4 +1,4 @@
-"""Takes the stream of completions that workers of ours send; see ``hub.completing``."""
+"""Takes the stream of completions that workers of ours send; see ``hub.completion_stream``."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError, OutcomeUnknownError
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.channel import Channel, channel_options
-from durableflow.hub.completing import Completion, CompletionStream
+from durableflow.hub.completion_stream import Completion, CompletionStream
 from durableflow.hub.core import grpc
 from durableflow.hub.credentials import TokenSource
 from durableflow.hub.options import HubOptions

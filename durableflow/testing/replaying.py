@@ -17,7 +17,7 @@ from durableflow.app import App
 from durableflow.client import HistoryEvent
 from durableflow.definitions import label_of
 from durableflow.errors import NonDeterminismError, UsageError
-from durableflow.hub.turns import running_turns
+from durableflow.hub.running_turn import running_turns
 from durableflow.plan import Plan
 from durableflow.registry import OrchestratorDefinition
 from durableflow.replay import Callees, Diverged, Session, Turn

@@ -20,7 +20,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Final
 
-from durableflow.hub.turns import running_turns
+from durableflow.hub.running_turn import running_turns
 from durableflow.worker.turns import Outcome, TurnJob, TurnRunner
 
 _DELIVER_AFTER_SECONDS: Final = 0.001

@@ -10,7 +10,7 @@ import pytest
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.client import AsyncClient, Client, ClientCore
 from durableflow.errors import OrchestratorError, TaskHubUnavailableError, UsageError
-from durableflow.hub.turns import running_turns
+from durableflow.hub.running_turn import running_turns
 
 
 def public_methods(client: type) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from durableflow import hookimpl
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError, SettingsError, StorageUnusableError
-from durableflow.hub.turns import in_turn
+from durableflow.hub.running_turn import in_turn
 from durableflow.protocol.metadata import POSITION, decode_text
 from durableflow.protocol.status import Status
 from durableflow.replay import OrchestrationContext

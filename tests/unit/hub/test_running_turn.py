@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from durableflow.hub.turns import in_turn, running_turns
+from durableflow.hub.running_turn import in_turn, running_turns
 
 
 def test_a_thread_is_in_a_turn_only_inside_the_block():

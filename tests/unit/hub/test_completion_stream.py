@@ -11,7 +11,7 @@ import pytest
 from durableflow._proto import engine_admin_pb2 as admin_pb
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError
-from durableflow.hub.completing import CompletionStream
+from durableflow.hub.completion_stream import CompletionStream
 from durableflow.hub.core import grpc
 from durableflow.protocol.status import Status
 
