@@ -9,8 +9,11 @@ import pytest
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError, StorageUnusableError
 from durableflow.hub.backoff import Backoff
+from durableflow.hub.options import HubOptions
+from durableflow.hub.remote import RemoteTaskHub
 from durableflow.protocol.status import Status
 from durableflow.worker.stream import WorkItemLoop
+from tests.unit.hub.scripted import ScriptedEngine
 from tests.unit.worker.hub import ScriptedHub, ScriptedStream, activity_item
 
 PING = pb.WorkItem(healthPing=pb.HealthPing())
@@ -256,3 +259,31 @@ async def test_a_stream_that_lasts_is_well_again() -> None:
 
     assert bench.loop.problem is None
     await bench.loop.stop()
+
+
+async def test_what_grpc_says_of_an_item_that_is_too_large_is_understood() -> None:
+    lost = asyncio.Event()
+    async with ScriptedEngine() as engine:
+        engine.answers["GetWorkItems"] = activity_item("large", input="x" * 200_000)
+        options = HubOptions(role="worker", max_message_bytes=65_536)
+        hub = RemoteTaskHub(engine.target, options=options)
+        await hub.open()
+        loop = WorkItemLoop(
+            hub,
+            request=pb.GetWorkItemsRequest,
+            metadata=(),
+            on_item=lambda item: None,
+            on_opened=lambda: None,
+            on_lost=lost.set,
+            on_unusable=lambda reason: None,
+        )
+        loop.start()
+        async with asyncio.timeout(20):
+            await lost.wait()
+        problem = loop.problem
+        await loop.stop()
+        await hub.close()
+
+    assert problem is not None
+    assert "vs. 65536" in problem
+    assert "Raise max_message_bytes" in problem
