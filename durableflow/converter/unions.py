@@ -97,7 +97,9 @@ def _needs_tag(types: tuple[Any, ...], hooks: Hooks) -> set[int]:
     return tagged
 
 
-def _members(types: tuple[Any, ...], hooks: Hooks) -> tuple[Member, ...]:
+def _members(declared: Any, hooks: Hooks) -> tuple[Member, ...]:
+    # Literals first: what they list is theirs, also where a float would take an int.
+    types = tuple(sorted(_flat(declared), key=lambda each: not is_literal(unwrapped(each))))
     tagged = _needs_tag(types, hooks)
     names = Counter(map(name_of, types))
 
@@ -142,7 +144,7 @@ def _encoder(declared: Any, hooks: Hooks) -> Encode:
         encode_sole = hooks.encoder(sole)
         return lambda value: None if value is None else encode_sole(value)
 
-    name, members = name_of(declared), _members(_flat(declared), hooks)
+    name, members = name_of(declared), _members(declared, hooks)
     rankings: dict[type, list[Member]] = {}
 
     def encode(value: Any) -> Any:
@@ -175,7 +177,7 @@ def _decoder(declared: Any, hooks: Hooks) -> Decode:
         decode_sole = hooks.decoder(sole)
         return lambda value: None if value is None else decode_sole(value)
 
-    name, members = name_of(declared), _members(_flat(declared), hooks)
+    name, members = name_of(declared), _members(declared, hooks)
     by_tag = {member.tag: member for member in members if member.tag is not None}
 
     def decode(value: Any) -> Any:

@@ -89,6 +89,8 @@ Either = TypeAliasType("Either", Order | Refund)
         (["a", ["b"], {"c": 1}], list[str | list[str] | dict[str, int]], '["a",["b"],{"c":1}]'),
         (["big", 5], list[Literal["big"] | int], '["big",5]'),
         (["big", True], list[Literal["big", True] | int], '["big",true]'),
+        ([1, 2.5, 1.0], list[float | Literal[1]], "[1,2.5,1.0]"),
+        ([1, True, 0.5], list[bool | float | Literal["a", 1, True]], "[1,true,0.5]"),
         (["big", "other"], list[Literal["big"] | str], '["big","other"]'),
         ([date(2024, 5, 1), 1], list[date | int], '["2024-05-01",1]'),
         (Order(1), Order | Refund, '{"_type":"Order","cost":1.0}'),
