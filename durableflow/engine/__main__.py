@@ -1,4 +1,7 @@
-"""Serves a database file by itself: ``python -m durableflow.engine --db FILE --port N``."""
+"""Serves a database file by itself: ``python -m durableflow.engine --db FILE --port N``.
+
+``python -m durableflow.engine export --db FILE …`` writes histories out of it instead.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from durableflow.engine.exporting import STATUSES, export_files, export_text
 from durableflow.engine.owner import Owner, Serving
 from durableflow.engine.ownership import OwnerLock, OwnerRecord
 from durableflow.errors import DurableFlowError, SetupError, StorageUnusableError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; return the exit status."""
-    options = _parser().parse_args(arguments)
+    """Serve until SIGTERM or SIGINT, or export; return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return asyncio.run(_serve(options))
+        if words[:1] == ["export"]:
+            return asyncio.run(_export(_export_options(words[1:])))
+        return asyncio.run(_serve(_parser().parse_args(words)))
     except DurableFlowError as error:
         print(f"durableflow engine: {error}", file=sys.stderr)
         return 1
@@ -30,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m durableflow.engine",
         description="Keep a task hub in a SQLite file and serve it over gRPC on this machine.",
+        epilog="Another form, python -m durableflow.engine export, writes histories to files.",
     )
     parser.add_argument("--db", required=True, type=Path, metavar="FILE", help="the database file")
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
@@ -47,6 +54,54 @@ def _parser() -> argparse.ArgumentParser:
         help="'normal' is faster, and a loss of power may undo the last moments",
     )
     return parser
+
+
+def _export_options(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m durableflow.engine export",
+        description="Write histories of instances as JSON, for python -m durableflow replay.  Any "
+        "process may have the file open.  Payloads are written as they are stored: encrypted, or "
+        "as references, if a plugin made them that.",
+    )
+    parser.add_argument("--db", required=True, type=Path, metavar="FILE", help="the database file")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="gets a file for each instance; the history of a single INSTANCE goes to standard "
+        "output without it",
+    )
+    parser.add_argument(
+        "--status",
+        action="append",
+        choices=sorted(STATUSES),
+        default=[],
+        help="only the instances in this status; may be repeated",
+    )
+    parser.add_argument(
+        "instances",
+        nargs="*",
+        metavar="INSTANCE",
+        help="ids of instances; all, unless any is given",
+    )
+    options = parser.parse_args(words)
+    if options.status and options.instances:
+        parser.error("--status chooses among all instances; leave it out where ids are given")
+    if options.out is None and len(options.instances) != 1:
+        parser.error("name the folder that gets the files: --out FOLDER")
+    return options
+
+
+async def _export(options: argparse.Namespace) -> int:
+    if options.out is None:
+        print(await export_text(options.db, options.instances[0]), end="")
+        return 0
+    done = await export_files(options.db, options.out, options.instances, options.status)
+    print(f"{len(done.files)} exported to {options.out}")
+    for instance_id in done.unbegun:
+        print(f"'{instance_id}' has no history yet: no worker has taken it up.", file=sys.stderr)
+    # Whoever named an instance expects its file.
+    return 1 if done.unbegun and options.instances else 0
 
 
 async def _serve(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.client import HistoryEvent
 from durableflow.errors import UsageError
+from durableflow.protocol.histories import history_text
 
 _HELP: Final = (
     "A history is the JSON of the protocol's HistoryEvent messages: a list of them, or HistoryChunk "
@@ -40,8 +41,7 @@ class History:
 
 def export_history(events: Iterable[HistoryEvent]) -> str:
     """Write a history, as ``client.get_orchestration_history`` returns it, as JSON for a file."""
-    lines = ",\n".join(json.dumps(event.to_protocol(), ensure_ascii=False) for event in events)
-    return f'{{"events": [\n{lines}\n]}}\n'
+    return history_text(map(event_of, events))
 
 
 def read_history(path: str | Path) -> History:
@@ -63,7 +63,7 @@ def read_history(path: str | Path) -> History:
 
 def event_of(event: HistoryEvent) -> pb.HistoryEvent:
     """Return the protocol's own message of an event that a client returned."""
-    return _read_event(event.to_protocol())
+    return pb.HistoryEvent.FromString(event.message)
 
 
 def _read_event(value: Any) -> pb.HistoryEvent:
