@@ -191,6 +191,32 @@ def resolve_trace_context(name: str, instance_id: str) -> TraceContext | None:
 
 
 @hookspec
+def app_opened(app: App) -> None:
+    """Learn that something begins to use an app's plugins: a worker, a client, a replay.
+
+    Called once for each of them, so for ``app.running()`` twice, and followed as often by
+    ``app_closed``.  Nothing has been connected yet.  It must not block.  An exception is logged and
+    does no harm.
+
+    Args:
+        app: The app that is used.
+    """
+
+
+@hookspec
+def app_closed(app: App) -> None:
+    """Learn that a worker, a client or a replay has ended, and asks nothing of plugins any more.
+
+    A plugin that holds connections or files lets go of them when it has been told this as often as
+    ``app_opened``, by all apps that have it.  It must be ready to be used again after that.  It may
+    block.  An exception is logged and does no harm.
+
+    Args:
+        app: The app that was used.
+    """
+
+
+@hookspec
 def worker_started(app: App, hub_description: str) -> None:
     """Learn that a worker is connected and takes work.
 

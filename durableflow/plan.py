@@ -64,6 +64,7 @@ class Connection:
     """
 
     def __init__(self, plan: Plan, role: Literal["worker", "client"]) -> None:
+        self._plan = plan
         settings = plan.settings
         options = HubOptions(
             role=role,
@@ -81,6 +82,7 @@ class Connection:
                 max_message_bytes=settings.max_message_bytes,
             )
         self.loop = HubLoop.acquire()
+        plan.plugins.app_opened(plan.app)
 
     def close(self) -> None:
         """Close the hub and let go of the loop.  Blocks; not for the hub loop itself."""
@@ -88,3 +90,4 @@ class Connection:
             self.loop.run(self.hub.close())
         finally:
             self.loop.release()
+            self._plan.plugins.app_closed(self._plan.app)

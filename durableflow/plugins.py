@@ -241,6 +241,14 @@ class PluginSet:
         """Tell that instances are gone.  Never raises."""
         self._notify("instances_purged", instance_ids=instance_ids)
 
+    def app_opened(self, app: object) -> None:
+        """Tell that something begins to use the plugins.  Never raises."""
+        self._notify("app_opened", app=app)
+
+    def app_closed(self, app: object) -> None:
+        """Tell that it has ended.  Never raises."""
+        self._notify("app_closed", app=app)
+
     def worker_started(self, app: object, hub_description: str) -> None:
         """Tell that a worker takes work."""
         self._call("worker_started", app=app, hub_description=hub_description)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -20,11 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             account_url=options.account_url,
             container_name=options.container,
         )
-        found = collect(plugin, options.task_hub, dry_run=options.dry_run)
+        with contextlib.closing(plugin):
+            found = collect(plugin, options.task_hub, dry_run=options.dry_run)
     except (DurableFlowError, ValueError) as error:
         print(f"Nothing was deleted: {error}", file=sys.stderr)
         return 1
-    plugin.close()
     done = "would be deleted" if options.dry_run else "deleted"
     for blob in found.garbage if options.dry_run else ():
         print(f"{blob.size:12,}  {blob.stored_at:%Y-%m-%d}  {blob.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -95,6 +96,8 @@ class BlobPayloads:
     _uploads: Flights[None] = attrs.field(init=False, repr=False, factory=Flights)
     _downloads: Flights[str] = attrs.field(init=False, repr=False, factory=Flights)
     _named: set[str] = attrs.field(init=False, repr=False, factory=set)
+    _lock: threading.Lock = attrs.field(init=False, repr=False, factory=threading.Lock)
+    _users: int = attrs.field(init=False, repr=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self._store = BlobStore(
@@ -119,6 +122,21 @@ class BlobPayloads:
         return [self]
 
     @hookimpl
+    def app_opened(self) -> None:
+        """See ``durableflow.hookspecs``."""
+        with self._lock:
+            self._users += 1
+
+    @hookimpl
+    def app_closed(self) -> None:
+        """Close the connections when nobody uses them any more."""
+        with self._lock:
+            self._users -= 1
+            unused = self._users == 0
+        if unused:
+            self.close()
+
+    @hookimpl
     def instances_purged(self, instance_ids: Sequence[str]) -> None:
         """Delete what was stored for instances alone."""
         for instance_id in instance_ids:
@@ -128,7 +146,7 @@ class BlobPayloads:
                 self._store.delete(self.container_name, blob)
 
     def close(self) -> None:
-        """Close the connections to the storage account."""
+        """Close the connections to the storage account; they are made anew when they are needed."""
         self._store.close()
 
     def encodes(self, field: PayloadField, text: str, /) -> bool:

@@ -18,6 +18,7 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
+from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContentSettings
 
 from durableflow import PayloadDeniedError, PayloadLostError, PayloadUnavailableError
@@ -80,26 +81,30 @@ class BlobStore:
     ) -> None:
         if (connection_string is None) == (account_url is None):
             raise ValueError("give either connection_string or account_url")
+        self._connection_string = connection_string
         self._credential = credential
-        self._options = {
-            **_OPTIONS,
-            "connection_timeout": timeout_seconds,
-            "read_timeout": timeout_seconds,
-        }
+        self._own_credential: Any = None
+        self._timeouts = {"connection_timeout": timeout_seconds, "read_timeout": timeout_seconds}
         self._slots = threading.BoundedSemaphore(max_concurrency)
+        self._lock = threading.Lock()
+        self._services: dict[str, BlobServiceClient] = {}
         if connection_string is not None:
-            service = BlobServiceClient.from_connection_string(connection_string, **self._options)
+            service = self._by_connection_string(connection_string)
             self.account_url = check_account_url(_without_query(service.url))
         else:
             self.account_url = check_account_url(account_url or "")
-            service = self._connect(self.account_url)
-        self._services = {self.account_url: service}
-        self._lock = threading.Lock()
+            service = self._by_credential(self.account_url)
+        self._services[self.account_url] = service
 
     def close(self) -> None:
-        """Close all connections."""
-        for service in self._services.values():
+        """Close all connections.  The next request makes new ones."""
+        with self._lock:
+            services, self._services = self._services, {}
+            credential, self._own_credential = self._own_credential, None
+        for service in services.values():
             service.close()
+        if credential is not None:
+            credential.close()
 
     def put(self, address: BlobAddress, content: bytes, *, is_gzip: bool, create: bool) -> None:
         """Store a blob, whether it is there already or not.
@@ -189,12 +194,45 @@ class BlobStore:
         return service
 
     def _connect(self, account_url: str) -> BlobServiceClient:
-        if self._credential is None:
+        if self._connection_string is not None and account_url == self.account_url:
+            return self._by_connection_string(self._connection_string)
+        return self._by_credential(account_url)
+
+    def _by_connection_string(self, text: str) -> BlobServiceClient:
+        return BlobServiceClient.from_connection_string(text, **self._options())
+
+    def _by_credential(self, account_url: str) -> BlobServiceClient:
+        credential = self._credential or self._own_credential
+        if credential is None:
             # An import of its own: whoever has a connection string needs no azure-identity.
             from azure.identity import DefaultAzureCredential
 
-            self._credential = DefaultAzureCredential()
-        return BlobServiceClient(account_url, credential=self._credential, **self._options)
+            credential = self._own_credential = DefaultAzureCredential()
+        return BlobServiceClient(account_url, credential=credential, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {**_OPTIONS, "transport": _Transport(**self._timeouts)}
+
+
+class _Transport(RequestsTransport):  # type: ignore[misc]  # azure-core loads it by a look-up
+    """Closes its connections when it is closed.
+
+    Otherwise they would stay open until the garbage collector comes across whatever has a trace of
+    them left: errors do, for example.
+    """
+
+    def close(self) -> None:
+        adapters = () if self.session is None else tuple(self.session.adapters.values())
+        pools = [pool for adapter in adapters for pool in _pools(adapter)]
+        super().close()
+        for pool in pools:
+            pool.close()
+
+
+def _pools(adapter: Any) -> Iterator[Any]:
+    for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
+        keys = manager.pools.keys()  # it cannot be iterated over itself
+        yield from (manager.pools[key] for key in keys)
 
 
 def _create(container: Any) -> None:

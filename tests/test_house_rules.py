@@ -190,7 +190,9 @@ def test_a_hook_describes_each_of_its_arguments(name: str):
 @pytest.mark.parametrize("name", sorted(hooks()))
 def test_a_hook_is_named_by_the_grammar_of_verbs(name: str):
     assert re.match(
-        r"(init|configure|register|resolve)_|\w+_(started|stopping|finished|purged|versions)$", name
+        r"(init|configure|register|resolve)_"
+        r"|\w+_(opened|closed|started|stopping|finished|purged|versions)$",
+        name,
     )
 
 

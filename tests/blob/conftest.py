@@ -51,6 +51,7 @@ class Storage:
     Attributes:
         fault: Told the method and path of a request, names what is to go wrong, if anything.
         requests: Method, path and Host header of each request.
+        connections: How many are open at present.
     """
 
     port: int
@@ -59,6 +60,8 @@ class Storage:
     fault: Fault = no_fault
     requests: list[tuple[str, str, str]] = attrs.field(factory=list)
     failed: threading.Event = attrs.field(factory=threading.Event)
+    connections: int = 0
+    disconnected: threading.Condition = attrs.field(factory=threading.Condition)
     released: threading.Event = attrs.field(factory=threading.Event)
 
     @property
@@ -76,6 +79,11 @@ class Storage:
     def count(self, method: str) -> int:
         """How many requests about blobs there were."""
         return sum(m == method and p.count("/") > 2 for m, p, _ in self.requests)
+
+    def is_left_alone(self) -> bool:
+        """Wait for the last connection to be closed, and return whether it was."""
+        with self.disconnected:
+            return self.disconnected.wait_for(lambda: self.connections == 0, 10)
 
     def client(self) -> ContainerClient:
         """Another way to the container, not through the proxy."""
@@ -95,8 +103,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle(self) -> None:
+        storage = self.storage
+        with storage.disconnected:
+            storage.connections += 1
         with contextlib.suppress(OSError):  # the client went away
             super().handle()
+        with storage.disconnected:
+            storage.connections -= 1
+            storage.disconnected.notify_all()
 
     def pass_on(self) -> None:
         body = self._body()

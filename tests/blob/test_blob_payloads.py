@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import logging
+from collections.abc import Iterator
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
@@ -330,6 +332,41 @@ def test_hook_instances_purged_deletes_what_was_for_one_instance(storage: Storag
     after = storage.names()
     assert [name for name in before if name not in after]
     assert all(name.startswith("instances/a/") for name in before if name not in after)
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Nothing is closed only because the garbage collector happens to come by."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_connections_are_closed_with_the_last_user_and_made_anew(storage: Storage, task_hub: str):
+    plugin = storage.plugin(cache_bytes=0)
+    app, other = make_app(plugin), make_app(plugin)
+    with other.client(task_hub=task_hub) as client:
+        with app.running(task_hub=task_hub) as running:
+            running.run_orchestration("once", input=LARGE, instance_id="i", timeout=TIMEOUT)
+        assert storage.connections > 0
+        assert client.get_orchestration_state("i").get_input() == LARGE
+    assert storage.is_left_alone()
+
+    with app.client(task_hub=task_hub) as client:
+        assert client.get_orchestration_state("i").get_input() == LARGE
+        assert storage.connections > 0
+    assert storage.is_left_alone()
+
+
+@pytest.mark.usefixtures("no_collection")
+async def test_connections_are_closed_after_an_async_run(storage: Storage, task_hub: str):
+    plugin = storage.plugin()
+    async with make_app(plugin).running(task_hub=task_hub) as client:
+        await client.run_orchestration("once", input=LARGE, timeout=TIMEOUT)
+        assert storage.connections > 0
+
+    assert storage.is_left_alone()
 
 
 def test_what_does_not_fit_into_memory_is_kept_in_a_folder(storage: Storage, tmp_path: Path):

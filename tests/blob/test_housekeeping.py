@@ -124,3 +124,15 @@ def test_the_command_says_why_it_did_nothing(storage: Storage, capsys: pytest.Ca
 
     assert status == 1
     assert "Nothing was deleted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("other", ["grpc://127.0.0.1:1", None])
+def test_the_command_leaves_no_connection_behind(
+    storage: Storage, hub: str, other: str | None, capsys: pytest.CaptureFixture[str]
+):
+    run_two(storage, hub)
+    account = ["--connection-string", storage.connection_string, "--container", storage.container]
+    main(["gc", "--task-hub", other or hub, *account, "--dry-run"])
+
+    assert storage.requests[-1][1].count("comp=list")
+    assert storage.is_left_alone()

@@ -401,6 +401,39 @@ def test_a_client_that_cannot_connect_leaves_nothing_running(tmp_path: Path):
     assert not threads_left(before)
 
 
+def test_plugins_learn_as_often_that_an_app_is_closed_as_that_it_is_opened(tmp_path: Path):
+    told = []
+
+    class Watcher:
+        @hookimpl
+        def app_opened(self, app: App) -> None:
+            told.append(("opened", app.name))
+
+        @hookimpl
+        def app_closed(self, app: App) -> None:
+            told.append(("closed", app.name))
+
+        @hookimpl
+        def worker_started(self) -> None:
+            told.append(("started", ""))
+
+    app = make_app(tmp_path, plugins=[Watcher()])
+    with app.running():
+        during = list(told)
+    after = list(told)
+    with app.client():
+        pass
+    (tmp_path / "greetings.db").unlink()
+    (tmp_path / "greetings.db").mkdir()
+    with pytest.raises(StorageUnusableError), app.running():
+        pass
+
+    opened, closed = ("opened", "greetings"), ("closed", "greetings")
+    assert during == [opened, ("started", ""), opened]
+    assert after == [*during, closed, closed]
+    assert told[len(after) :] == [opened, closed] * 2
+
+
 def test_plugins_learn_that_a_worker_starts_and_stops(tmp_path: Path):
     events = []
 

@@ -37,6 +37,14 @@ class Recorder:
         self.calls.append(("init_app", app))
 
     @hookimpl
+    def app_opened(self, app):
+        self.calls.append(("app_opened", app))
+
+    @hookimpl
+    def app_closed(self, app):
+        self.calls.append(("app_closed", app))
+
+    @hookimpl
     def worker_started(self, app, hub_description):
         self.calls.append(("worker_started", app, hub_description))
 
@@ -101,6 +109,14 @@ class Failing:
 
     @hookimpl
     def resolve_version(self):
+        raise ValueError("out of order")
+
+    @hookimpl
+    def app_opened(self):
+        raise ValueError("out of order")
+
+    @hookimpl
+    def app_closed(self):
         raise ValueError("out of order")
 
     @hookimpl
@@ -266,6 +282,18 @@ def test_hook_work_item_versions_asks_for_what_the_plugin_says(plugins):
     assert plugins.work_item_versions("order", ("1.0", "2.0")) == ("", "9")
 
 
+def test_hook_app_opened_tells_that_plugins_are_needed(plugins, recorder):
+    plugins.app_opened("app")
+
+    assert recorder.calls == [("app_opened", "app")]
+
+
+def test_hook_app_closed_tells_that_they_are_not(plugins, recorder):
+    plugins.app_closed("app")
+
+    assert recorder.calls == [("app_closed", "app")]
+
+
 def test_hook_worker_started_tells_where(plugins):
     recorder = Recorder()
     plugins.register(recorder)
@@ -318,7 +346,15 @@ def test_hook_instances_purged_tells_their_ids(plugins, recorder):
 
 
 @pytest.mark.parametrize(
-    "hook", ["turn_finished", "activity_started", "activity_finished", "instances_purged"]
+    "hook",
+    [
+        "app_opened",
+        "app_closed",
+        "turn_finished",
+        "activity_started",
+        "activity_finished",
+        "instances_purged",
+    ],
 )
 def test_a_plugin_that_fails_to_take_note_is_logged_and_does_no_harm(plugins, hook, caplog):
     plugins.register(Failing(), "culprit")
@@ -561,7 +597,7 @@ def test_the_verb_of_a_hook_tells_its_convention(hook):
 
     assert options["historic"] == (verb == "init")
     assert options["firstresult"] == (verb in ("resolve", "work"))
-    notified = ("worker", "turn", "activity", "instances")
+    notified = ("app", "worker", "turn", "activity", "instances")
     assert (returns == "None") == (verb in ("init", "configure", *notified))
 
 
