@@ -198,11 +198,7 @@ class PayloadHub(ForwardingHub):
         """Decode payloads, all at once, and return those that could not be, each with why."""
 
         def decoded(slot: PayloadSlot) -> str:
-            text = slot.text
-            for codec in self._inward:
-                if codec.decodes(slot.field, text):
-                    text = codec.decode(slot.field, text, instance_id=instance_id)
-            return text
+            return decode(slot, self._inward, instance_id)
 
         return await _each(decoded, self.undecoded(slots), self._readers)
 
@@ -281,6 +277,22 @@ class PayloadHub(ForwardingHub):
         except PayloadTooLargeError as error:
             return failed_activity(response, error)
         return response
+
+
+def decode(slot: PayloadSlot, inward: Iterable[PayloadCodec], instance_id: str) -> str:
+    """Return what a payload was before it was encoded; the slot keeps what it has.
+
+    Args:
+        inward: The codecs in the order inward.
+
+    Raises:
+        Exception: whatever a codec raises.
+    """
+    text = slot.text
+    for codec in inward:
+        if codec.decodes(slot.field, text):
+            text = codec.decode(slot.field, text, instance_id=instance_id)
+    return text
 
 
 async def _each(

@@ -1,7 +1,8 @@
 """Replays stored histories against an app's code: ``replay``, ``replay_each``.
 
 Nothing is run but orchestrators, as a worker does when it has lost their sessions; no task hub is
-opened.  Code that does anything else than the history says would be parked in production.
+opened.  Code that does anything else than the history says would be parked in production.  Payloads
+that codecs of the app's plugins made are decoded, which may read from where they are stored.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from durableflow.app import App
 from durableflow.client import HistoryEvent
 from durableflow.definitions import label_of
 from durableflow.errors import NonDeterminismError, UsageError
+from durableflow.hub.payloads import decode
 from durableflow.hub.running_turn import running_turns
 from durableflow.plan import Plan
+from durableflow.protocol.payload_codec import PayloadCodec
+from durableflow.protocol.payload_fields import payload_slots
 from durableflow.registry import OrchestratorDefinition
 from durableflow.replay import Callees, Diverged, Session, Turn
 from durableflow.testing.histories import History, event_of, read_history
@@ -71,9 +75,13 @@ def replay_each(app: App, histories: Source | Iterable[Source]) -> Iterator[Repl
     """
     plan = app.plan()
     found = False
-    for history in _all(histories):
-        found = True
-        yield _replay(history, plan)
+    plan.plugins.app_opened(app)
+    try:
+        for history in _all(histories):
+            found = True
+            yield _replay(history, plan)
+    finally:
+        plan.plugins.app_closed(app)
     if not found:
         raise UsageError("There is no history to replay. Name files, or a folder with some.")
 
@@ -106,7 +114,9 @@ def _replay(history: History, plan: Plan) -> Replayed:
         if isinstance(definition, str):
             problem = definition
         else:
-            problem = _compare(history.events, _session(definition, plan))
+            instance_id = beginning.orchestrationInstance.instanceId
+            events, problem = _decoded(history.events, plan.codecs, instance_id)
+            problem = problem or _compare(events, _session(definition, plan))
     return Replayed(
         source=history.source,
         orchestrator=label,
@@ -126,6 +136,21 @@ def _resolve(beginning: pb.ExecutionStartedEvent, plan: Plan) -> OrchestratorDef
         return answer.reason
     definition = plan.registry.find_orchestrator(name, answer.version)
     return definition or f"The routing chose version {answer.version!r}, which is not here."
+
+
+def _decoded(
+    events: Sequence[pb.HistoryEvent], codecs: Sequence[PayloadCodec], instance_id: str
+) -> tuple[Sequence[pb.HistoryEvent], str]:
+    """Return a history with its payloads decoded, or say why they cannot be."""
+    if not codecs:
+        return events, ""
+    decoded = [pb.HistoryEvent.FromString(event.SerializeToString()) for event in events]
+    for slot in [slot for event in decoded for slot in payload_slots(event, replayed_only=True)]:
+        try:
+            slot.text = decode(slot, reversed(codecs), instance_id)
+        except Exception as error:  # noqa: BLE001  # whatever a codec raises
+            return events, f"The {slot.field.what} cannot be read: {error}"
+    return decoded, ""
 
 
 def _session(definition: OrchestratorDefinition, plan: Plan) -> Session:

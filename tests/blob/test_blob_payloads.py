@@ -15,6 +15,7 @@ import pytest
 
 from durableflow import (
     App,
+    NonDeterminismError,
     OrchestrationFailedError,
     PayloadDeniedError,
     PayloadLostError,
@@ -22,9 +23,11 @@ from durableflow import (
     PayloadUnavailableError,
 )
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.__main__ import main as export
 from durableflow.engine.engine import Engine
 from durableflow.hub.payloads import PayloadHub
 from durableflow.protocol.payload_fields import PAYLOADS
+from durableflow.testing import replay
 from durableflow_blob import BlobPayloads
 from durableflow_blob.known import KnownBlobs
 from tests.blob.apps import TIMEOUT, make_app
@@ -332,6 +335,24 @@ def test_hook_instances_purged_deletes_what_was_for_one_instance(storage: Storag
     after = storage.names()
     assert [name for name in before if name not in after]
     assert all(name.startswith("instances/a/") for name in before if name not in after)
+
+
+def test_an_exported_history_is_replayed_from_storage(storage: Storage, tmp_path: Path):
+    hub, folder = tmp_path / "hub.db", tmp_path / "histories"
+    app = make_app(storage.plugin(cache_bytes=0), task_hub=f"sqlite:///{hub}")
+    with app.running() as client:
+        client.run_orchestration("chain", input=LARGE, instance_id="i", timeout=TIMEOUT)
+    assert export(["export", "--db", str(hub), "--out", str(folder)]) == 0
+    storage.requests.clear()
+
+    replay(app, folder)
+
+    assert storage.count("GET") == 11
+    assert storage.is_left_alone()
+    with storage.client() as container:
+        container.delete_blobs(*[name for name in storage.names() if "instances" in name])
+    with pytest.raises(NonDeterminismError, match="activity cannot be read: There is no blob"):
+        replay(app, folder)
 
 
 @pytest.fixture

@@ -11,10 +11,13 @@ from cryptography.fernet import Fernet
 
 from durableflow import (
     App,
+    NonDeterminismError,
     Orchestration,
     OrchestrationContext,
     PayloadUnavailableError,
 )
+from durableflow.engine.__main__ import main as export
+from durableflow.testing import read_history, replay
 
 pytestmark = pytest.mark.e2e
 
@@ -82,6 +85,27 @@ def test_keys_can_be_changed(plugin: Any, tmp_path: Path) -> None:
 
     assert state is not None
     assert state.get_input() == SECRET
+
+
+def test_what_the_engine_exports_stays_secret_and_is_replayed_with_the_key(
+    plugin: Any, tmp_path: Path
+) -> None:
+    key, folder = new_key(), tmp_path / "histories"
+    with app_with(plugin((key,)), tmp_path).running() as client:
+        client.run_orchestration("keep", input=SECRET, instance_id="a")
+
+    assert export(["export", "--db", str(tmp_path / "secret.db"), "--out", str(folder)]) == 0
+
+    text = (folder / "a.json").read_text()
+    assert SECRET not in text
+    assert "fernet:" in text
+    history = read_history(folder / "a.json")
+    replay(app_with(plugin((key,)), tmp_path), [folder, history])
+    replay(app_with(plugin((new_key(), key)), tmp_path), history)
+    with pytest.raises(
+        NonDeterminismError, match=r"input of an orchestration cannot be read: .* key"
+    ):
+        replay(app_with(plugin((new_key(),)), tmp_path), folder)
 
 
 def test_without_the_key_the_error_says_so_and_tells_no_key(plugin: Any, tmp_path: Path) -> None:
