@@ -24,6 +24,7 @@ INSTANCE_COLUMNS: Final = (
         "parent_id",
     ),
     *("trace", "tags", "events", "chunks", "last_started", "suspended", "parked", "generation"),
+    "parent_trace",
 )
 
 
@@ -54,6 +55,7 @@ def created_row(instance: Instance) -> Row:
         instance.suspended,
         _parked_text(instance),
         instance.generation,
+        instance.parent_trace,
     )
 
 

@@ -1,4 +1,4 @@
--- The embedded engine's file.  Version 1 (PRAGMA user_version); changes go to migrations in store.py.
+-- The embedded engine's file.  Version 2 (PRAGMA user_version); changes go to migrations in store.py.
 -- Rows that belong to an instance are numbered key * 2^24 + n: see state.py.
 
 CREATE TABLE meta (
@@ -23,6 +23,7 @@ CREATE TABLE instances (
     failure       BLOB,               -- TaskFailureDetails
     parent        BLOB,               -- ParentInstanceInfo
     parent_id     TEXT,               -- the instance id in it
+    parent_trace  BLOB,               -- TraceContext of what started it
     trace         BLOB,               -- OrchestrationTraceContext
     tags          TEXT,               -- a JSON object, or NULL for none
     events        INTEGER NOT NULL,

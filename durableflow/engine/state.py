@@ -72,6 +72,7 @@ class Instance:
         failure: A serialised ``TaskFailureDetails``.
         parent: A serialised ``ParentInstanceInfo``.
         generation: 1, and one more with each continue-as-new.
+        parent_trace: A serialised ``TraceContext`` of what started it, for every generation.
         trace: A serialised ``OrchestrationTraceContext``, given back with the next turn.
         events: The length of the stored history.
         chunks: The number of turns in the stored history.
@@ -100,6 +101,7 @@ class Instance:
     failure: bytes | None = None
     parent: bytes | None = None
     parent_id: str | None = None
+    parent_trace: bytes | None = None
     trace: bytes | None = None
     tags: dict[str, str] = field(factory=dict)
     events: int = 0

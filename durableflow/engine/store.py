@@ -30,10 +30,10 @@ from durableflow.hub.names import new_id
 from durableflow.protocol.times import bounded_micros_of
 
 APPLICATION_ID: Final = 0x64666C77
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # Statements that bring a file from the version before to the version named.
-MIGRATIONS: Final[dict[int, str]] = {}
+MIGRATIONS: Final[dict[int, str]] = {2: "ALTER TABLE instances ADD COLUMN parent_trace BLOB;"}
 
 _COLUMNS: Final = ", ".join(INSTANCE_COLUMNS)
 

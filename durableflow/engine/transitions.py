@@ -86,6 +86,8 @@ def create(
         tags=dict(request.tags),
         inbox=[Message(key * ROW_SPAN, event)],
     )
+    if request.HasField("parentTraceContext"):
+        instance.parent_trace = request.parentTraceContext.SerializeToString()
     if parent is not None:
         started.parentInstance.CopyFrom(parent)
         instance.parent = parent.SerializeToString()
@@ -249,7 +251,7 @@ def next_generation(
 ) -> Instance:
     """Make the execution that follows continue-as-new; touch nothing.
 
-    It keeps the id, the custom status, the tags, the parent and the children.  Waiting for it are
+    It keeps the id, the custom status, the tags, the parent, the place in a trace and the children.  Waiting for it are
     ``executionStarted`` with the new input, the events that the orchestrator carried over, and
     those that arrived meanwhile; answers to the old generation's tasks are not among them.
     """
@@ -260,6 +262,8 @@ def next_generation(
         request.version.value = continuation.version
     if continuation.input is not None:
         request.input.value = continuation.input
+    if instance.parent_trace is not None:
+        request.parentTraceContext.ParseFromString(instance.parent_trace)
     parent = instance.parent and pb.ParentInstanceInfo.FromString(instance.parent)
     new, _ = create(request, key=key, execution_id=execution_id, now=now, parent=parent or None)
     new.created = instance.created

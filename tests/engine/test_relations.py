@@ -351,6 +351,27 @@ async def test_a_recursive_termination_comes_to_an_end_where_instances_start_eac
     assert await client.status("pong") == TERMINATED
 
 
+async def test_a_new_generation_keeps_its_place_in_a_trace_also_after_a_restart(
+    opened: OpenEngine,
+) -> None:
+    place = pb.TraceContext(traceParent=f"00-{'1' * 32}-{'2' * 16}-01", spanID="2" * 16)
+    place.traceState.value = "vendor=1"
+    engine = await opened()
+    async with Worker(engine) as worker:
+        request = pb.CreateInstanceRequest(name="parent", instanceId="p", parentTraceContext=place)
+        await engine.start_instance(request)
+        await (await worker.turn("p")).complete()
+    await engine.close()
+
+    engine = await opened()
+    async with Worker(engine) as worker:
+        await Client(engine).raise_event("p", "go")
+        await (await worker.turn("p")).complete(continued())
+        second = await worker.turn("p")
+
+    assert second.new[1].executionStarted.parentTraceContext == place
+
+
 async def test_work_of_an_old_generation_stays_its_own_when_its_instance_is_gone(
     opened: OpenEngine,
 ) -> None:

@@ -131,6 +131,30 @@ async def test_an_empty_database_of_another_application_is_refused(file: Path) -
     await refusal(file)
 
 
+async def test_a_file_of_an_older_version_is_brought_up_to_date(file: Path) -> None:
+    engine = Engine(file)
+    await engine.open()
+    await Client(engine).start(id="a")
+    await engine.close()
+    with sqlite3.connect(file) as older:
+        newest = older.execute("PRAGMA user_version").fetchone()
+        older.execute("ALTER TABLE instances DROP COLUMN parent_trace")
+        older.execute("PRAGMA user_version = 1")
+    older.close()
+
+    engine = Engine(file)
+    await engine.open()
+    assert await Client(engine).status("a") == PENDING
+    await Client(engine).start(id="b")
+    await engine.close()
+    with closing(sqlite3.connect(file)) as now:
+        assert now.execute("PRAGMA user_version").fetchone() == newest
+        assert now.execute("SELECT count(parent_trace), count(*) FROM instances").fetchone() == (
+            0,
+            2,
+        )
+
+
 async def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Path) -> None:
     engine = Engine(file)
     await engine.open()
