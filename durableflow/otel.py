@@ -8,13 +8,17 @@ sub-orchestrations, in whatever processes they run:
         ├── activity charge  (CONSUMER, each attempt; the activity runs inside of it)
         └── orchestration pack  …
 
-The span of an orchestration is written when it ends, by the worker that makes its last turn, so one
-that is terminated has none.  What is not sampled at the start is not sampled later.
+The span of an orchestration is written when it ends, by the worker that makes its last turn.  An
+engine that ends a terminated instance without its worker, as the embedded one does, leaves it
+without a span; those of its activities are there and name it as their parent.  Each generation of an
+orchestration that continues as new has a span of its own, beside one another below the start.  What
+is not sampled at the start is not sampled later.
 """
 
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from copy import copy
 from typing import Any, Final
 
 import attrs
@@ -34,7 +38,7 @@ except ImportError as error:  # the core has to do without
     ) from error
 
 _NAME: Final = "durableflow"
-_ENDS: Final = frozenset({"completed", "failed", "continued_as_new"})
+_ENDS: Final = frozenset({"completed", "failed", "terminated", "continued_as_new"})
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 # The span of the activity that runs here, and what to go back to after it.
@@ -130,7 +134,8 @@ class OpenTelemetry:
         tracer = trace.get_tracer(_NAME, __version__, self.tracer_provider)
         if turn.trace is None or not hasattr(tracer, "id_generator"):
             return  # nothing but the API is there, which writes nothing
-        # A tracer of our own, so that the span gets the id that the others know it by.
+        # A tracer of our own, so that this span alone gets the id that the others know it by.
+        tracer = copy(tracer)
         tracer.id_generator = _Given(int(turn.trace.own.span_id, 16), tracer.id_generator)
         span = tracer.start_span(
             f"orchestration {turn.name}",

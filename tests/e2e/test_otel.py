@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -25,7 +26,9 @@ from durableflow import (
     RetryPolicy,
 )
 from durableflow.activation import InstalledPlugin, make_plugin
+from durableflow.notifications import OrchestrationTrace, TurnFinished
 from durableflow.otel import OpenTelemetry
+from durableflow.protocol.traces import TraceContext
 
 pytestmark = pytest.mark.e2e
 
@@ -38,14 +41,18 @@ class Telescope:
         self.tracing = TracerProvider(**tracing)
         self.tracing.add_span_processor(SimpleSpanProcessor(self._spans))
         self._metrics = InMemoryMetricReader()
-        plugin = OpenTelemetry(
+        self.plugin = OpenTelemetry(
             tracer_provider=self.tracing, meter_provider=MeterProvider([self._metrics])
         )
-        self.app = make_app(task_hub, plugin)
+        self.app = make_app(task_hub, self.plugin)
 
     def spans(self) -> dict[str, ReadableSpan]:
         """Return the spans by name; of several with one name, the last."""
         return {span.name: span for span in self._spans.get_finished_spans()}
+
+    def all_spans(self) -> tuple[ReadableSpan, ...]:
+        """Return all spans, in the order of their ends."""
+        return self._spans.get_finished_spans()
 
     def counted(self, name: str) -> dict[tuple[str, ...], int]:
         """Return the values of a counter, by the values of its attributes."""
@@ -84,6 +91,12 @@ def make_app(task_hub: str, plugin: object) -> App:
         policy = RetryPolicy(first_retry_interval=0, max_number_of_attempts=2)
         yield ctx.call_activity(charge, input=what, retry_policy=policy)
         return (yield ctx.call_sub_orchestrator(pack))
+
+    @app.orchestrator
+    def rounds(ctx: OrchestrationContext, left: int) -> Orchestration[None]:
+        yield ctx.call_activity(thank)
+        if left:
+            ctx.continue_as_new(left - 1)
 
     @app.orchestrator
     def broken(ctx: OrchestrationContext) -> None:
@@ -178,6 +191,61 @@ def test_turns_and_attempts_are_counted(telescope: Telescope, client: Client):
         ("charge", "completed"): 1,
         ("thank", "completed"): 1,
     }
+
+
+def test_every_span_has_an_id_of_its_own(telescope: Telescope, client: Client):
+    for _ in range(3):
+        client.run_orchestration("order", input="lamp")
+
+    spans = telescope.all_spans()
+    assert len(spans) == 3 * 5
+    assert len({span.context.span_id for span in spans}) == len(spans)
+
+
+def test_a_trace_goes_on_through_generations(telescope: Telescope, client: Client):
+    client.run_orchestration("rounds", input=2)
+
+    spans = telescope.all_spans()
+    start = telescope.spans()["start rounds"].context
+    generations = [span for span in spans if span.name == "orchestration rounds"]
+    activities = [span for span in spans if span.name == "activity thank"]
+    assert {span.context.trace_id for span in spans} == {start.trace_id}
+    assert [span.parent.span_id for span in generations] == [start.span_id] * 3
+    assert [span.attributes["durableflow.outcome"] for span in generations] == [
+        *["continued_as_new"] * 2,
+        "completed",
+    ]
+    assert [span.parent.span_id for span in activities] == [
+        span.context.span_id for span in generations
+    ]
+
+
+def test_a_worker_that_learns_of_a_termination_writes_the_span():
+    """As some engines tell it; the embedded one ends an instance without its worker."""
+    telescope = Telescope("sqlite://")
+    parent = TraceContext(f"00-{'1' * 32}-{'2' * 16}-01")
+    own = parent.orchestration("a", "b")
+    began = datetime(2030, 1, 1, tzinfo=UTC)
+    turn = TurnFinished(
+        instance_id="a",
+        execution_id="b",
+        name="order",
+        version=None,
+        time=began,
+        outcome="terminated",
+        replayed_events=0,
+        new_events=2,
+        actions=0,
+        seconds=0.1,
+        started_at=began,
+        trace=OrchestrationTrace(parent=parent, own=own),
+    )
+
+    telescope.plugin.turn_finished(turn)
+
+    span = telescope.spans()["orchestration order"]
+    assert f"{span.context.span_id:016x}" == own.span_id
+    assert span.attributes["durableflow.outcome"] == "terminated"
 
 
 def test_what_is_not_sampled_writes_no_span_and_is_counted(task_hub: str):
