@@ -82,4 +82,4 @@ if __name__ == "__main__":
 # execution_started: shared
 # task_scheduled: shared
 # task_completed: instances
-# execution_completed: shared
+# execution_completed: instances

@@ -12,6 +12,7 @@ from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError
 from durableflow.hub.lost_payloads import PERMANENT, fail_task, failed_activity, failed_turn
 from durableflow.hub.port import TaskHub, WorkItemStream
+from durableflow.hub.roots import Roots
 from durableflow.protocol.metadata import ABANDON_KIND, ABANDON_REASON, encode_text
 from durableflow.protocol.payload_fields import PayloadSlot, payload_slots
 
@@ -26,7 +27,13 @@ _REASON_CHARACTERS: Final = 2000
 
 
 class Decoder(Protocol):
-    """What decodes payloads in their places."""
+    """What decodes payloads in their places.
+
+    Attributes:
+        roots: Told of every work item.
+    """
+
+    roots: Roots
 
     def undecoded(self, slots: Iterable[PayloadSlot]) -> list[PayloadSlot]:
         """Return the payloads that have to be decoded."""
@@ -88,6 +95,7 @@ class Restoring:
                 undecoded = self._decoder.undecoded(slots)
                 lost = None
                 if item.HasField("orchestratorRequest"):
+                    self._decoder.roots.note(item.orchestratorRequest)
                     lost = self._decoder.lost(item.orchestratorRequest.instanceId)
                 if not undecoded and lost is None:
                     self._ready.put_nowait(item)

@@ -23,6 +23,7 @@ from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.lost_payloads import PERMANENT, fail_task, failed_activity, failed_turn
 from durableflow.hub.payload_stream import Problem, Restoring
 from durableflow.hub.port import KnowsTakers, TaskHub, WorkItemStream
+from durableflow.hub.roots import Roots
 from durableflow.protocol.metadata import Metadata
 from durableflow.protocol.payload_codec import PayloadCodec
 from durableflow.protocol.payload_fields import PAYLOADS, PayloadSlot, payload_slots
@@ -55,6 +56,9 @@ class PayloadHub(ForwardingHub):
         codecs: At least one, in the order outward.
         max_payload_bytes: How large a payload may be once it is encoded.
         max_message_bytes: How large all actions of a turn may be together then.
+
+    Attributes:
+        roots: Which instances have no parent.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class PayloadHub(ForwardingHub):
         self._writers = ThreadPoolExecutor(_THREADS, "durableflow-payloads-out")
         self._readers = ThreadPoolExecutor(_THREADS, "durableflow-payloads-in")
         self._lost: dict[str, Exception] = {}
+        self.roots = Roots()
 
     @property
     def description(self) -> str:
@@ -143,7 +148,7 @@ class PayloadHub(ForwardingHub):
     ) -> Awaitable[object]:
         """See ``TaskHub``.  A turn that cannot be sent fails its instance instead."""
         send = partial(self._hub.complete_orchestrator_task, timeout=timeout)
-        if not self._applying(payload_slots(request)):
+        if not self._applying(self._slots(request)):
             return send(self._turn_within_limits(request))
         return self._complete(request, self._turn_within_limits, failed_turn, send)
 
@@ -180,6 +185,7 @@ class PayloadHub(ForwardingHub):
                 payload_slots(chunk, replayed_only=for_work), request.instanceId
             )
             if for_work:
+                self.roots.note_history(request.instanceId, chunk.events)
                 problems = [each for each in problems if not fail_task(*each)]
                 if problems:
                     await self._give_up(request.instanceId, problems)
@@ -224,8 +230,14 @@ class PayloadHub(ForwardingHub):
                     text = codec.encode(slot.field, text, instance_id=instance_id)
             return text
 
-        slots = self._applying(payload_slots(message))
+        slots = self._applying(self._slots(message))
         _raise_first(await _each(encoded, slots, self._writers))
+
+    def _slots(self, message: Message) -> Iterable[PayloadSlot]:
+        slots = payload_slots(message)
+        if isinstance(message, pb.OrchestratorResponse):
+            return self.roots.refine(slots, message.instanceId)
+        return slots
 
     def _applying(self, slots: Iterable[PayloadSlot]) -> list[PayloadSlot]:
         return [

@@ -25,7 +25,8 @@ class PayloadField:
         name: Its name there, for example ``result``.
         what: What it is, for people: ``result of an activity``.
         crosses: Whether the payload may be referred to by other instances than the one that it
-            is sent for, so that it has to outlive that one.
+            is sent for, so that it has to outlive that one.  (A codec is told no of the result of
+            an orchestration that is known to have no parent.)
     """
 
     message: str

@@ -45,7 +45,7 @@ def test_what_an_instance_refers_to_stays_and_the_rest_goes(storage: Storage, hu
     assert state.get_input() == LARGE
     assert any(LARGE in str(event.attributes) for event in history)
     gone = {blob.name for blob in found.garbage}
-    assert len(gone) == 3
+    assert len(gone) == 2
     assert set(storage.names()) == set(before) - gone
 
 
@@ -61,12 +61,50 @@ def test_a_purge_by_id_deletes_what_was_for_the_instance_alone(storage: Storage,
     assert all(name.startswith("instances/gone/") for name in gone)
 
 
+def test_the_result_of_a_child_outlives_it_and_that_of_a_root_goes_with_it(
+    storage: Storage, hub: str
+):
+    app = make_app(storage.plugin(cache_bytes=0))
+    with app.running(task_hub=hub) as client:
+        output = client.run_orchestration(
+            "parent", input=LARGE, instance_id="root", timeout=TIMEOUT
+        )
+        (child,) = (
+            state.instance_id
+            for state in client.get_all_orchestration_states()
+            if state.parent_instance_id
+        )
+        client.purge_orchestration(child)
+        after_child = storage.names()
+        assert client.get_orchestration_state("root").get_output() == output
+        assert any(output in str(e.attributes) for e in client.get_orchestration_history("root"))
+        client.purge_orchestration("root")
+
+    assert len([name for name in after_child if name.startswith("shared/")]) == 2
+    assert [name for name in storage.names() if name.startswith("instances/")] == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"session_cache_count": 1}])
+def test_the_result_of_a_root_is_its_own_however_its_turns_came(
+    storage: Storage, task_hub: str, settings: dict[str, int]
+):
+    with make_app(storage.plugin(), **settings).running(task_hub=task_hub) as client:
+        for name in ("a", "b", "c"):
+            client.schedule_new_orchestration("chain", input=LARGE, instance_id=name)
+        for name in ("a", "b", "c"):
+            client.wait_for_orchestration_completion(name, timeout=TIMEOUT)
+            client.purge_orchestration(name)
+
+    (kept,) = storage.names()
+    assert kept.startswith("shared/")
+
+
 def test_a_dry_run_only_tells(storage: Storage, hub: str):
     run_two(storage, hub)
     before = storage.names()
     found = collect(storage.plugin(), [hub], dry_run=True, now=NEXT_MONTH)
 
-    assert len(found.garbage) == 3
+    assert len(found.garbage) == 2
     assert storage.names() == before
 
 
@@ -75,7 +113,7 @@ def test_what_is_young_stays(storage: Storage, hub: str):
     before = storage.names()
     found = collect(storage.plugin(), [hub], dry_run=False)
 
-    assert (found.garbage, found.young) == ((), 3)
+    assert (found.garbage, found.young) == ((), 2)
     assert storage.names() == before
 
 
@@ -115,7 +153,7 @@ def test_the_command_says_what_it_found(
     status = main(["gc", "--task-hub", hub, *account, "--dry-run"])
 
     assert status == 0
-    assert "3 are younger than a week" in capsys.readouterr().out
+    assert "2 are younger than a week" in capsys.readouterr().out
 
 
 def test_the_command_says_why_it_did_nothing(storage: Storage, capsys: pytest.CaptureFixture[str]):
