@@ -33,7 +33,8 @@ class Metric:
     remote: float | None = None
 
 
-W1, W2, W3, W4, W6, W7 = "W1", "W2", "W3", "W4", "W6", "W7"
+W1, W2, W3, W4, W5, W6, W7 = "W1", "W2", "W3", "W4", "W5", "W6", "W7"
+W5_STORED = "W5-stored"
 REPLAY, COMMITS, LIMITS = "replay", "commits", "limits"
 
 WORKLOADS: Final = {
@@ -42,6 +43,8 @@ WORKLOADS: Final = {
     W2: "one orchestration, 1,000 activities in parallel",
     W3: "one orchestration, 2,000 activities one after the other",
     W4: "2,000 orchestrations of one activity, started by one client and waited for",
+    W5: "one orchestration, 1 MB passed through 10 activities one after the other",
+    W5_STORED: "the same with a payload store, Azurite, for which there has to be Node.js",
     W6: "5,000 orchestrations that wait for a timer of an hour",
     W7: "100,000 of them, owner killed by SIGKILL, served again, 1,000 woken by an event",
     REPLAY: "an orchestration with a history of 1,000 activities, on a worker that was restarted",
@@ -49,11 +52,12 @@ WORKLOADS: Final = {
 }
 
 _TIMED: Final = frozenset({W1, W2, W3, W4, W6})
+_LARGE: Final = frozenset({W5, W5_STORED})
 
 SYSTEMS: Final = {
-    "inprocess": SystemKind("durableflow, in process", _TIMED | {W7, REPLAY, COMMITS}),
-    "remote": SystemKind("durableflow, over gRPC", _TIMED | {REPLAY, COMMITS}),
-    "sdk": SystemKind("durabletask, in-memory backend", _TIMED | {REPLAY}),
+    "inprocess": SystemKind("durableflow, in process", _TIMED | _LARGE | {W7, REPLAY, COMMITS}),
+    "remote": SystemKind("durableflow, over gRPC", _TIMED | _LARGE | {REPLAY, COMMITS}),
+    "sdk": SystemKind("durabletask, in-memory backend", _TIMED | {W5_STORED, REPLAY}),
     "sdk_on_engine": SystemKind("durabletask on our engine", frozenset({W1, W2, W4})),
     "dbos": SystemKind("DBOS, SQLite", _TIMED | {COMMITS}),
     "machine": SystemKind("the machine", frozenset({LIMITS})),
@@ -69,6 +73,12 @@ METRICS: Final = {
     "w3_growth": Metric(W3, "W3: last / first", "×", False, 1.1, 1.1),
     "w3_steps": Metric(W3, "W3: steps run", ""),
     "w4_starts": Metric(W4, "W4: 2,000 starts", "orchestrations/s", True, 2_500, 500),
+    "w5_inline": Metric(W5, "W5: 1 MB through 10 steps, inline", "s", False, 0.12),
+    "w5_stored": Metric(W5_STORED, "W5: 1 MB through 10 steps, blob store", "s", False, 0.5),
+    "w5_uploads": Metric(W5_STORED, "W5: uploads (PUT)", "", False, 11, 11),
+    "w5_downloads": Metric(W5_STORED, "W5: downloads (GET), worker and client", ""),
+    "w5_cold": Metric(W5_STORED, "W5: downloads of a replay, empty cache", "", False, 11, 11),
+    "w5_warm": Metric(W5_STORED, "W5: downloads of a replay after it", "", False, 0, 0),
     "w6_schedule": Metric(W6, "W6: 5,000 idle, scheduled in", "s", False, 2, 2),
     "w6_memory": Metric(W6, "W6: memory per waiting instance", "KB", False, 2, 2),
     "w6_threads": Metric(W6, "W6: threads added", "", False, 0, 0),

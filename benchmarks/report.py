@@ -45,11 +45,7 @@ def to_markdown(measured: Measured, circumstances: Circumstances) -> str:
         _markdown(workload_rows(measured)),
         _markdown(comparison_rows(measured)),
         _markdown(limit_rows(measured)),
-        *[
-            f"Not measured: {workload} on {SYSTEMS[system].title}: {reason}."
-            for system, failures in measured.failures.items()
-            for workload, reason in failures.items()
-        ],
+        *_not_measured(measured),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -57,7 +53,8 @@ def to_markdown(measured: Measured, circumstances: Circumstances) -> str:
 def to_text(measured: Measured) -> str:
     """Return the tables for a terminal."""
     tables = [workload_rows(measured), comparison_rows(measured), limit_rows(measured)]
-    return "\n\n".join(_text(table) for table in tables if len(table) > 1)
+    parts = [_text(table) for table in tables if len(table) > 1]
+    return "\n\n".join([*parts, *_not_measured(measured)])
 
 
 def workload_rows(measured: Measured) -> list[Row]:
@@ -88,6 +85,12 @@ def limit_rows(measured: Measured) -> list[Row]:
         if metric.workload == LIMITS and name in results
     ]
     return [("limits of the machine", "unit", "measured"), *found]
+
+
+def _not_measured(measured: Measured) -> Iterator[str]:
+    for system, failures in measured.failures.items():
+        for workload, reason in failures.items():
+            yield f"Not measured: {workload} on {SYSTEMS[system].title}: {reason.rstrip('.')}."
 
 
 def _metric_rows(measured: Measured, systems: list[str]) -> Iterator[Row]:
