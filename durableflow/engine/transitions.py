@@ -251,9 +251,10 @@ def next_generation(
 ) -> Instance:
     """Make the execution that follows continue-as-new; touch nothing.
 
-    It keeps the id, the custom status, the tags, the parent, the place in a trace and the children.  Waiting for it are
-    ``executionStarted`` with the new input, the events that the orchestrator carried over, and
-    those that arrived meanwhile; answers to the old generation's tasks are not among them.
+    It keeps the id, the custom status, the tags, the parent, the place in a trace and the children.
+    Waiting for it are ``executionStarted`` with the new input, the events that the orchestrator
+    carried over, and those that arrived meanwhile; answers to the old generation's tasks are not
+    among them.
     """
     request = pb.CreateInstanceRequest(
         instanceId=instance.instance_id, name=instance.name, tags=instance.tags
