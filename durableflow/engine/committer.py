@@ -60,6 +60,7 @@ class Committer:
         self._on_failed = on_failed
         self._pending: dict[Resident, Writes] = {}
         self._meta: dict[str, object] = {}
+        self._returned: list[tuple[int]] = []
         self._committing: list[tuple[Resident, Writes]] = []
         self._busy = False
         self._scheduled = False
@@ -86,6 +87,11 @@ class Committer:
     def put_meta(self, name: str, value: object) -> None:
         """Change one of the hub's own facts with the next commit."""
         self._meta[name] = value
+        self._kick()
+
+    def forget_dispatch(self, item: int) -> None:
+        """Remove the record of an item with the next commit, for an instance not in memory."""
+        self._returned.append((item,))
         self._kick()
 
     def barrier(self, resident: Resident, *, hurry: bool = True) -> asyncio.Future[None] | None:
@@ -124,7 +130,7 @@ class Committer:
 
     async def flush(self) -> None:
         """Wait until everything known now is committed."""
-        while (self._pending or self._busy or self._meta) and not self._stopped:
+        while (self._pending or self._busy or self._meta or self._returned) and not self._stopped:
             for writes in self._pending.values():
                 writes.due = 0.0
             future: asyncio.Future[None] = self._loop.create_future()
@@ -172,11 +178,12 @@ class Committer:
         rest = [w.due for w in self._pending.values() if w.due > now]
         if rest:
             self._sweep_at(max(min(rest), now))
-        if not due and not self._meta:
+        if not (due or self._meta or self._returned):
             self._wake_flushes()
             return
-        batch = Batch(meta=list(self._meta.items()))
+        batch = Batch(meta=list(self._meta.items()), returned=self._returned)
         self._meta.clear()
+        self._returned = []
         for resident, writes in due:
             del self._pending[resident]
             resident.pending = None
@@ -210,7 +217,7 @@ class Committer:
         if len(committed) >= _CROWD and self._has_due():
             self._scheduled = True
             self._loop.call_later(_GATHERING, self._start)
-        elif self._pending or self._meta:
+        elif self._pending or self._meta or self._returned:
             self._start()
 
     def _has_due(self) -> bool:

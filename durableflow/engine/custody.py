@@ -53,6 +53,8 @@ class Custody:
         """Write an item's record, or remove it."""
         resident = self._resident_of(item)
         if resident is None:
+            if record is None:
+                self._core.committer.forget_dispatch(item)
             return None
         writes = self._core.committer.writes(resident)
         if record is None:

@@ -68,6 +68,7 @@ class Suspects:
         self._loop = asyncio.get_running_loop()
         self._delivery = delivery
         known = [s for s in found if died or s.crashes]
+        self._unfounded = [s.item for s in found if not (died or s.crashes)]
         self._crashes = {s.item: s.crashes + (died and s.alone == ALONE) for s in known}
         self._cleared = {s.item for s in known if s.alone == CLEARED}
         self._waiting = set(self._crashes)
@@ -86,6 +87,8 @@ class Suspects:
     def start(self, custody: Keeper) -> None:
         """Put aside what crashed too often.  Call once everything is loaded."""
         self._custody = custody
+        for item in self._unfounded:
+            custody.note(item, None)
         for item, crashes in self._crashes.items():
             if crashes >= QUARANTINE_AFTER:
                 self._put_aside(item)
@@ -235,7 +238,8 @@ class Suspects:
         return work
 
     def _let_go(self) -> None:
-        waiting, self._waiting = self._waiting, set()
+        waiting = [item for item in tuple(self._waiting) if self._work(item) is not None]
+        self._waiting.clear()
         for item in waiting:
             self._custody.offer(item)
 

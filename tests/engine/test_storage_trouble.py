@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -354,3 +354,34 @@ async def test_a_commit_that_fails_at_the_end_does_not_hold_the_end_up(
 
     again = await opened()
     assert await Client(again).status("a") == PENDING
+
+
+async def recovered(engine: Engine) -> None:
+    """Wait until an engine takes writes again."""
+    async with asyncio.timeout(10):
+        while True:
+            with suppress(CallError):
+                return await settle(engine)
+            await asyncio.sleep(0)
+
+
+async def test_what_was_out_when_a_commit_failed_is_no_suspect_once_it_came_back(
+    opened: OpenEngine, file: Path, loop_time: LoopTime
+) -> None:
+    engine = await opened()
+    async with Worker(engine) as worker:
+        await Client(engine).start(id="a")
+        await worker.turn()
+        await loop_time.advance(0.1)
+        await settle(engine)
+        with unreadable(file, "timers"):
+            with pytest.raises(CallError):
+                await Client(engine).terminate("a")
+            await worker.lost()
+    await recovered(engine)
+    async with Worker(engine) as worker:
+        await (await worker.turn("a")).complete()
+        await settle(engine)
+
+    with closing(sqlite3.connect(file)) as other:
+        assert other.execute("SELECT * FROM dispatched").fetchall() == []

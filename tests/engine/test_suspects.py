@@ -17,10 +17,12 @@ from durableflow.engine.engine import Engine
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
     COMPLETED,
+    HOUR,
     RUNNING,
     Activity,
     Client,
     LoopTime,
+    ManualClock,
     Worker,
     crashed,
     only,
@@ -29,6 +31,7 @@ from tests.engine.driver import (
 
 ROOT = Path(__file__).parents[2]
 CRASHES = 5
+MEGABYTES_17 = 17 * 1024 * 1024
 
 Crash = Callable[[Engine], Awaitable[Engine]]
 
@@ -230,6 +233,38 @@ async def test_a_quarantine_ends_with_its_instance(
     async with Worker(engine) as worker:
         await (await worker.activity("charge")).complete()
         await (await worker.turn("innocent")).finish()
+
+    assert not (await Client(engine).state("innocent")).HasField("failureDetails")
+
+
+async def test_a_suspicion_ends_also_on_disk_for_an_instance_that_left_memory(
+    engine: Engine, crash: Crash, loop_time: LoopTime, clock: ManualClock
+) -> None:
+    """Nothing of it falls on whatever gets the freed place after a restart."""
+    large = "x" * MEGABYTES_17
+    await Client(engine).start(id="pushes others out", input=large, at=clock.now() + HOUR)
+    await Client(engine).start(id="a")
+    for death in range(CRASHES):
+        async with Worker(engine) as worker:
+            await worker.turn("a")
+            if death == 0:
+                await written(engine, loop_time)
+            elif death == CRASHES - 1:
+                await Client(engine).suspend("a")
+            engine = await crash(engine)
+    client = Client(engine)
+    await client.state("pushes others out")
+    async with Worker(engine):
+        await settle(engine)  # it is found to have nothing to do, so it is no suspect any more
+    await client.terminate("a")
+    await client.purge("a")
+
+    engine = await crash(engine)
+    client = Client(engine)
+    await client.start(id="innocent")
+    async with Worker(engine) as worker:
+        await worker.turn("innocent")
+        engine = await crash(engine)
 
     assert not (await Client(engine).state("innocent")).HasField("failureDetails")
 
