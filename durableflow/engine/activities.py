@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
 
 from attrs import define
 
@@ -23,9 +22,6 @@ from durableflow.engine.turns import GIVEN_BACK, Turns
 from durableflow.errors import StorageError
 
 log = logging.getLogger(__name__)
-
-# A worker that comes back within this many seconds keeps its activities.
-RECONNECT_GRACE: Final = 10.0
 
 
 @define(slots=True, eq=False)
@@ -77,13 +73,10 @@ class Activities:
         self._reader = core.reader
         self._suspects = suspects
         self._by_row: dict[int, ActivityWork] = {}
-        self._lost: dict[str, list[Stream]] = {}
         self._sends: set[asyncio.Task[None]] = set()
-        self._stopped = False
 
     def stop(self) -> None:
         """Do nothing more."""
-        self._stopped = True
         for send in self._sends:
             send.cancel()
 
@@ -146,28 +139,13 @@ class Activities:
             else:
                 self._end(work)
 
-    def joined(self, stream: Stream) -> None:
-        """Give a worker that came back what it still runs, or has never received."""
-        for lost in self._lost.pop(stream.worker_id, ()):
-            self._adopt(stream, lost)
-
     def lost(self, stream: Stream) -> None:
-        """A stream ended; what it holds waits for its worker for a while."""
-        if not stream.activities or self._stopped:
-            return
-        if not stream.worker_id:
-            self._give_up(stream, suspicious=False)
-            return
-        for newer in self._delivery.streams:
-            if newer.worker_id == stream.worker_id:
-                self._adopt(newer, stream)
-                return
+        """A stream ended; what it holds waits for its worker."""
         for row in stream.activities:
             self._suspects.worker_lost(row)
-        self._lost.setdefault(stream.worker_id, []).append(stream)
-        self._loop.call_later(RECONNECT_GRACE, self._worker_gone, stream)
 
-    def _adopt(self, stream: Stream, lost: Stream) -> None:
+    def back(self, stream: Stream, lost: Stream) -> None:
+        """Give a worker that came back what it still runs, or has never received."""
         held, lost.activities = lost.activities, {}
         for work in held.values():
             work.stream = stream
@@ -175,6 +153,17 @@ class Activities:
             self._suspects.worker_back(work.row)
             # What was on its way when the line broke may be lost.  The worker knows what it runs.
             self._start_sending(work, stream, None)
+
+    def gone(self, lost: Stream, *, died: bool) -> None:
+        """Offer what a worker held that does not come back."""
+        held, lost.activities = lost.activities, {}
+        for work in held.values():
+            work.stream = None
+            if died:
+                self._suspects.worker_died(work.row)
+            else:
+                self._suspects.worker_back(work.row)
+            self.offer(work)
 
     def _add(
         self, resident: Resident, row: int, request: pb.ActivityRequest, item: pb.WorkItem | None
@@ -214,23 +203,6 @@ class Activities:
     def _wake(self, work: ActivityWork) -> None:
         work.wake = None
         self.offer(work)
-
-    def _worker_gone(self, stream: Stream) -> None:
-        lost = self._lost.get(stream.worker_id, [])
-        if self._stopped or stream not in lost:
-            return  # it came back
-        lost.remove(stream)
-        if not lost:
-            del self._lost[stream.worker_id]
-        self._give_up(stream, suspicious=True)
-
-    def _give_up(self, stream: Stream, *, suspicious: bool) -> None:
-        held, stream.activities = stream.activities, {}
-        for work in held.values():
-            if suspicious:
-                self._suspects.worker_died(work.row)
-            work.stream = None
-            self.offer(work)
 
     def _take_back(self, work: ActivityWork, stream: Stream) -> None:
         self._release(work)

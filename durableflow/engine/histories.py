@@ -10,6 +10,7 @@ from durableflow.engine.committer import Committer
 from durableflow.engine.jobs import JobThread
 from durableflow.engine.resident import Resident
 from durableflow.engine.store import Reader
+from durableflow.engine.stream import Stream
 
 # Histories of instances that run on workers without sessions stay in memory up to this many bytes.
 CACHE_BYTES: Final = 64 * 1024 * 1024
@@ -76,10 +77,13 @@ class Histories:
             self.drop(next(iter(self._cache)))
 
 
-def past_events(chunks: list[bytes]) -> list[pb.HistoryEvent]:
-    """The events of serialised chunks, in order."""
-    # Concatenated messages are one message whose repeated fields are concatenated.
-    return list(pb.HistoryChunk.FromString(b"".join(chunks)).events)
+def attach_history(request: pb.OrchestratorRequest, stream: Stream, chunks: list[bytes]) -> None:
+    """Send past events along, or have a long history streamed where the worker can do that."""
+    if stream.streams_history and sum(map(len, chunks)) > INLINE_BYTES:
+        request.requiresHistoryStreaming = True
+    else:
+        # Concatenated messages are one message whose repeated fields are concatenated.
+        request.pastEvents.extend(pb.HistoryChunk.FromString(b"".join(chunks)).events)
 
 
 def messages(chunks: Iterable[bytes]) -> Iterator[pb.HistoryChunk]:

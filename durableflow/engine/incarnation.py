@@ -13,6 +13,7 @@ from itertools import count
 from typing import Final
 
 from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.absences import Absences
 from durableflow.engine.activities import Activities
 from durableflow.engine.batch import Batch, Suspect, TimerRow
 from durableflow.engine.clock import Clock
@@ -109,6 +110,7 @@ class Incarnation:
         self.stopped = error
         self.timers.stop()
         self.suspects.stop()
+        self.absences.stop()
         self.activities.stop()
         self.turns.stop()
         for task in self._firing:
@@ -134,7 +136,7 @@ class Incarnation:
             on_settled=self.working_set.settle,
             on_failed=lambda error: self._on_failed(self, error),
         )
-        self.delivery = Delivery(self._stream_lost)
+        self.delivery = Delivery(lambda stream: self.absences.left(stream))
         core = self._core = Core(
             clock=self._clock,
             committer=self.committer,
@@ -158,6 +160,7 @@ class Incarnation:
             start_activities=self.activities.start,
             set_timer=self.timers.add,
         )
+        self.absences = Absences(self.delivery, (self.turns, self.activities))
         lifecycles = Lifecycles(
             core,
             turns=self.turns,
@@ -187,7 +190,7 @@ class Incarnation:
         if not self.has_served_worker:
             self.has_served_worker = True
             self.committer.put_meta("served", 1)
-        self.activities.joined(stream)
+        self.absences.joined(stream)
         self.delivery.connect(stream)
         self.suspects.examine()
         if (stream.worker_id, stream.filters) not in self._known_workers:
@@ -196,10 +199,6 @@ class Incarnation:
 
     def _stream_closed(self, stream: Stream) -> None:
         self.delivery.disconnect(stream)
-
-    def _stream_lost(self, stream: Stream) -> None:
-        self.turns.lost(stream)
-        self.activities.lost(stream)
 
     def _wake_parked(self, stream: Stream) -> None:
         parked = [

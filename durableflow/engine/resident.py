@@ -38,6 +38,7 @@ class Resident:
         pending: Writes that no commit has taken yet.
         committing: Writes in the commit under way.
         queued: It waits in a delivery queue for a stream.
+        lost: The stream that ended with its turn, while the worker may still come back.
         session: The stream whose completion was the last one applied, if it keeps sessions.
         token: The token of the turn applied last in this incarnation.
         next_message: The number of the next message of the inbox.
@@ -51,6 +52,7 @@ class Resident:
     committing: Writes | None = None
     turn: Turn | None = None
     queued: bool = False
+    lost: Stream | None = None
     session: Stream | None = None
     token: str = ""
     next_message: int = 0

@@ -1,10 +1,13 @@
 """Work that may kill its process: found, run alone, and put aside if it really does.
 
 Each dispatch is recorded by a write that nobody waits for.  Whatever stands recorded after an
-unclean end is a *suspect*, and so is an activity whose worker did not come back.  A suspect runs
+unclean end is a *suspect*, and so is what a worker held that did not come back.  A suspect runs
 while nothing else is given out, after a committed note that it runs alone; only a death under that
 note counts.  After five it is quarantined: it is not offered any more, its instance shows why, and
 resuming the instance releases it.
+
+An activity always waits for the worker whose stream was lost.  A turn goes to another one at once,
+but not if it is a suspect or has just lost a worker before: it could take one after another down.
 
 Nobody waits long for this.  A suspect that was alone for two seconds is *cleared*; from then on,
 as whenever something long runs beside, a death would prove nothing, so the rest is offered in the
@@ -74,6 +77,7 @@ class Suspects:
         self._waiting = set(self._crashes)
         self._quarantined: set[int] = set()
         self._fell: set[int] = set()
+        self._absent: set[int] = set()
         self._alone: int | None = None
         self._crowded = False
         self._asked = False
@@ -102,7 +106,7 @@ class Suspects:
 
     def holds(self, item: int) -> bool:
         """It may not be given out in the ordinary way."""
-        return item in self._waiting or item in self._quarantined
+        return item in self._waiting or item in self._quarantined or item in self._absent
 
     def quarantines(self, items: Iterable[int]) -> bool:
         """One of these is put aside."""
@@ -125,6 +129,7 @@ class Suspects:
         self._waiting.discard(item)
         self._cleared.discard(item)
         self._fell.discard(item)
+        self._absent.discard(item)
         self._step.set()
         if self._crowded:
             self.examine()
@@ -137,28 +142,42 @@ class Suspects:
             if self.finished(item):
                 self._custody.note(item, None)
 
-    def worker_lost(self, item: int) -> None:
-        """The stream that held an activity ended; its worker may come back."""
+    def worker_lost(self, item: int, *, again: bool = False) -> bool:
+        """The stream that held an item ended; its worker may come back.
+
+        Args:
+            again: The one that held it before was lost, too, and may come back as well.
+
+        Returns:
+            It is a suspect, so that a record of it is on disk.
+        """
         if item == self._alone:
             self._fell.add(item)
-            self._step.set()
+        if again or item in self._crashes:
+            self._absent.add(item)
+        self._step.set()
+        return item in self._crashes
 
     def worker_back(self, item: int) -> None:
         """The worker that held an activity came back, and runs it still."""
+        self._absent.discard(item)
         if item in self._fell:
             self._fell.discard(item)
             self._custody.note(item, self.record(item))
 
-    def worker_died(self, item: int) -> None:
-        """The worker that held an activity is gone for good."""
-        self._crashes[item] = self._crashes.get(item, 0) + (item in self._fell)
+    def worker_lives(self, item: int) -> None:
+        """The worker that held a turn is alive, but the turn is to run again."""
+        self._absent.discard(item)
         self._fell.discard(item)
-        if self._crashes[item] >= QUARANTINE_AFTER:
-            self._put_aside(item)
-        else:
-            self._custody.note(item, self.record(item))
-            self._waiting.add(item)
-            self.examine()
+        if item in self._crashes:
+            self._suspect(item)
+
+    def worker_died(self, item: int) -> None:
+        """The worker that held an item is gone for good."""
+        self._crashes[item] = self._crashes.get(item, 0) + (item in self._fell)
+        self._absent.discard(item)
+        self._fell.discard(item)
+        self._suspect(item)
 
     def pardon(self, items: Iterable[int]) -> None:
         """Release items from quarantine."""
@@ -190,6 +209,16 @@ class Suspects:
             self._alone = None
             self._delivery.unpause()
 
+    def _suspect(self, item: int) -> None:
+        """Have an item run alone, unless it is out again, or put it aside."""
+        if self._crashes[item] >= QUARANTINE_AFTER:
+            self._put_aside(item)
+            return
+        self._custody.note(item, self.record(item))
+        if self._custody.work_of(item) is not None:
+            self._waiting.add(item)
+            self.examine()
+
     def _rank(self, item: int) -> tuple[int, bool, int]:
         """Those who killed come first, then those who were never alone."""
         return -self._crashes.get(item, 0), item in self._cleared, item
@@ -217,7 +246,7 @@ class Suspects:
         if work is not None:
             self._waiting.discard(item)
             if self._delivery.send_alone(work):
-                back = await self._until(lambda: item not in self._crashes or item in self._fell)
+                back = await self._until(lambda: self._has_left(item))
             else:
                 self._waiting.add(item)
         self._alone = None
@@ -226,6 +255,10 @@ class Suspects:
         if item in self._crashes and item not in self._fell:
             self._custody.note(item, self.record(item))
         return back
+
+    def _has_left(self, item: int) -> bool:
+        """What ran alone does not run any more: it came back, fell, or waits to run again."""
+        return item not in self._crashes or item in self._fell or item in self._waiting
 
     def _work(self, item: int) -> Work | None:
         """The work of a suspect that waits; one that has none is no suspect any more."""

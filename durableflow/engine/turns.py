@@ -17,7 +17,7 @@ from durableflow.engine.batch import TimerRow
 from durableflow.engine.committer import RECORDING
 from durableflow.engine.core import Core
 from durableflow.engine.filters import QueueKey
-from durableflow.engine.histories import INLINE_BYTES, past_events
+from durableflow.engine.histories import attach_history
 from durableflow.engine.outcome import Continuation, Outcome
 from durableflow.engine.resident import Resident, Turn, wake
 from durableflow.engine.state import QUARANTINE, ROW_SPAN, Message, Parked
@@ -49,6 +49,7 @@ class TurnWork:
     resident: Resident
     key: QueueKey
     sender: Callable[[Resident, Stream], None]
+    held: Callable[[int], bool]
 
     @property
     def preferred(self) -> Stream | None:
@@ -56,10 +57,12 @@ class TurnWork:
         return self.resident.session
 
     def withdrawn(self) -> bool:
-        """It is not runnable any more."""
+        """It is not runnable any more, or has become a suspect."""
         resident = self.resident
         resident.queued = False
-        return resident.gone or resident.turn is not None or not resident.instance.is_runnable
+        if resident.gone or resident.turn is not None or not resident.instance.is_runnable:
+            return True
+        return self.held(-resident.instance.key)
 
     def send(self, stream: Stream) -> None:
         """Begin the turn."""
@@ -143,7 +146,8 @@ class Turns:
     def work(self, resident: Resident) -> TurnWork:
         """The next turn of an instance, as the delivery sees it."""
         instance = resident.instance
-        return TurnWork(resident, ("turn", instance.name, instance.version or ""), self._send)
+        key: QueueKey = ("turn", instance.name, instance.version or "")
+        return TurnWork(resident, key, self._send, self._suspects.holds)
 
     def complete(self, response: pb.OrchestratorResponse) -> asyncio.Future[None]:
         """Apply a turn's outcome, at once if it touches no other instance.
@@ -238,9 +242,9 @@ class Turns:
         turn = resident.turn
         if turn is None:
             return
-        resident.turn = None
-        del self._by_token[turn.token]
+        self._void(resident, turn)
         turn.stream.turns.discard(resident)
+        resident.lost = None
         item = -resident.instance.key
         was_suspect = self._suspects.finished(item)
         writes = self._committer.writes(resident, delay=RECORDING)
@@ -249,9 +253,40 @@ class Turns:
     def lost(self, stream: Stream) -> None:
         """Take back every turn of a stream that ended; turns have no effects, so at once."""
         for resident in list(stream.turns):
-            self.release(resident)
+            if resident.turn is not None:
+                self._void(resident, resident.turn)
+            item = -resident.instance.key
+            if not self._suspects.worker_lost(item, again=resident.lost is not None):
+                self._committer.writes(resident, delay=RECORDING).take_back(item)
+            resident.lost = stream
             resident.session = None
             self.ready(resident)
+
+    def back(self, stream: Stream, lost: Stream) -> None:
+        """A worker came back: the turns that it held did not kill it."""
+        self._end_wait(lost, self._suspects.worker_lives)
+
+    def gone(self, lost: Stream, *, died: bool) -> None:
+        """A worker does not come back: the turns that it held are suspects."""
+        self._end_wait(lost, self._suspects.worker_died if died else self._suspects.worker_lives)
+
+    def _end_wait(self, lost: Stream, tell: Callable[[int], None]) -> None:
+        held, lost.turns = lost.turns, set()
+        for resident in held:
+            if resident.lost is not lost:
+                continue  # another worker has brought it to an end, or lost it since
+            resident.lost = None
+            key = resident.instance.key
+            current = self._working_set.by_key(key)
+            if current is None or current.instance.is_terminal:
+                self._suspects.forget([-key])
+            else:
+                tell(-key)
+                self.ready(current)
+
+    def _void(self, resident: Resident, turn: Turn) -> None:
+        resident.turn = None
+        del self._by_token[turn.token]
 
     def apply(self, resident: Resident, outcome: Outcome) -> None:
         """Make an outcome true in memory, and queue its writes and effects."""
@@ -311,7 +346,7 @@ class Turns:
         elif not instance.events:
             self._histories.begin(resident, [])
         elif (chunks := self._histories.cached(resident)) is not None:
-            _attach_history(request, stream, chunks)
+            attach_history(request, stream, chunks)
         else:
             self._later(resident, stream, item, fetch=True)
             return
@@ -338,7 +373,7 @@ class Turns:
                 return
             if not stream.keeps_sessions:
                 self._histories.begin(resident, chunks)
-            _attach_history(item.orchestratorRequest, stream, chunks)
+            attach_history(item.orchestratorRequest, stream, chunks)
         barrier = self._committer.barrier(resident) if self._suspects.vigilant else None
         if barrier is not None:
             await barrier
@@ -361,10 +396,3 @@ class Turns:
                 self.ready(resident)
                 self._delivery.pull(turn.stream)
         self._sweep = self._loop.call_later(_SWEEP_SECONDS, self._expire)
-
-
-def _attach_history(request: pb.OrchestratorRequest, stream: Stream, chunks: list[bytes]) -> None:
-    if stream.streams_history and sum(map(len, chunks)) > INLINE_BYTES:
-        request.requiresHistoryStreaming = True
-    else:
-        request.pastEvents.extend(past_events(chunks))

@@ -265,10 +265,10 @@ async def test_a_history_too_large_for_a_message_is_streamed_to_those_who_can(
             await (await worker.turn()).complete()
     await client.raise_event("a", "go")
 
-    async with Worker(engine, "streaming", streaming=True) as worker:
+    async with Worker(engine, "reader", streaming=True) as worker:
         streamed = await worker.turn()
         history = await client.history("a", for_work_item=True)
-    async with Worker(engine, "plain") as worker:
+    async with Worker(engine, "reader") as worker:
         sent = await worker.turn()
 
     assert streamed.request.requiresHistoryStreaming

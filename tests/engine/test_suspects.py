@@ -394,6 +394,191 @@ async def test_workers_in_other_processes_that_die_alone_count(
     assert "charge" in state.failureDetails.errorMessage
 
 
+async def workers_that_die(engine: Engine, loop_time: LoopTime, *, deaths: int) -> None:
+    """Have worker processes die, one after another, as soon as they get the turn of "a"."""
+    for n in range(deaths):
+        async with Worker(engine, f"dies {n}") as worker:
+            await worker.turn("a")
+        await loop_time.advance(10.5)
+
+
+async def test_a_turn_that_kills_workers_in_other_processes_is_put_aside(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    await workers_that_die(engine, loop_time, deaths=CRASHES + 1)
+
+    shown = await client.state("a")
+    async with Worker(engine, "last") as worker:
+        await settle(engine)
+        held = worker.waiting
+        await client.resume("a")
+        await (await worker.turn("a")).finish()
+
+    assert "quarantine" in shown.failureDetails.errorType
+    assert held == []
+    assert await client.status("a") == COMPLETED
+
+
+async def test_deaths_of_workers_and_of_the_engine_add_up(
+    engine: Engine, client: Client, crash: Crash, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    await workers_that_die(engine, loop_time, deaths=CRASHES)
+    async with Worker(engine) as worker:
+        await worker.turn("a")
+        engine = await crash(engine)
+
+    assert "quarantine" in (await Client(engine).state("a")).failureDetails.errorType
+
+
+async def test_four_workers_that_died_alone_are_not_enough(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    await workers_that_die(engine, loop_time, deaths=CRASHES)
+    async with Worker(engine, "last") as worker:
+        await (await worker.turn("a")).finish()
+
+    assert await client.status("a") == COMPLETED
+
+
+async def test_a_turn_that_took_two_workers_down_is_not_given_to_a_third_at_once(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    for name in ("first", "second"):
+        async with Worker(engine, name) as worker:
+            await worker.turn("a")
+    async with Worker(engine, "third") as worker:
+        await settle(engine)
+        at_once = worker.waiting
+        await loop_time.advance(10.5)
+        await (await worker.turn("a")).finish()
+
+    assert at_once == []
+    assert await client.status("a") == COMPLETED
+
+
+async def test_a_turn_whose_second_worker_comes_back_is_given_out_at_once(
+    engine: Engine, client: Client
+) -> None:
+    await client.start(id="a")
+    for name in ("first", "second"):
+        async with Worker(engine, name) as worker:
+            await worker.turn("a")
+    async with Worker(engine, "second") as worker:
+        await (await worker.turn("a")).finish()
+
+    assert await client.status("a") == COMPLETED
+
+
+async def test_a_turn_whose_worker_comes_back_again_and_again_is_never_put_aside(
+    engine: Engine, client: Client, crash: Crash, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    async with Worker(engine) as worker:
+        await worker.turn("a")
+        await written(engine, loop_time)
+        engine = await crash(engine)
+    for _ in range(2 * CRASHES):
+        async with Worker(engine, "same") as worker:
+            await worker.turn("a")
+        await loop_time.advance(5.0)
+    async with Worker(engine, "same") as worker:
+        await (await worker.turn("a")).finish()
+
+    assert await Client(engine).status("a") == COMPLETED
+
+
+async def test_a_reconnect_that_comes_before_the_loss_is_noticed_never_counts(
+    engine: Engine, client: Client, crash: Crash, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    async with Worker(engine) as worker:
+        await worker.turn("a")
+        await written(engine, loop_time)
+        engine = await crash(engine)
+    worker = await Worker(engine, "same").__aenter__()
+    for _ in range(2 * CRASHES):
+        await worker.turn("a")
+        newer = await Worker(engine, "same").__aenter__()
+        await worker.leave()
+        worker = newer
+    await (await worker.turn("a")).finish()
+    await worker.leave()
+
+    assert await Client(engine).status("a") == COMPLETED
+
+
+async def test_only_the_turn_that_kills_workers_is_put_aside_of_those_that_ran_beside_it(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    ids = ["one", "two", "deadly", "three", "four"]
+    for instance_id in ids:
+        await client.start(id=instance_id)
+    shown = ""
+    deaths = 0
+    while not shown:
+        async with Worker(engine, f"dies {deaths}") as worker:
+            while (turn := await worker.turn()).id != "deadly":
+                await turn.complete()
+        deaths += 1
+        await loop_time.advance(10.5)
+        shown = (await client.state("deadly")).failureDetails.errorType
+
+    assert "quarantine" in shown
+    assert CRASHES <= deaths <= 2 * CRASHES
+    async with Worker(engine, "last") as worker:
+        for instance_id in ids:
+            await client.raise_event(instance_id, "go")
+            if instance_id != "deadly":
+                await (await worker.turn(instance_id)).finish()
+                assert await client.completion(instance_id) == COMPLETED
+        assert worker.waiting == []
+
+
+async def test_a_turn_that_another_worker_has_completed_is_no_suspect(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    await client.start(id="long")
+    await client.start(id="a")
+    async with Worker(engine, "lives", turns=1) as lives:
+        long = await lives.turn("long")
+        async with Worker(engine, "dies") as dies:
+            await dies.turn("a")
+        await long.complete()
+        await (await lives.turn("a")).complete()
+        await client.raise_event("long", "go")
+        await lives.turn("long")
+        await loop_time.advance(10.5)
+        async with Worker(engine, "other") as other:
+            await client.raise_event("a", "go")
+
+            await other.turn("a")  # at once, although a suspect would not run beside the long one
+
+
+async def test_a_suspect_turn_whose_instance_ends_meanwhile_is_forgotten(
+    engine: Engine, client: Client, crash: Crash, loop_time: LoopTime
+) -> None:
+    await client.start(id="a")
+    await workers_that_die(engine, loop_time, deaths=CRASHES)
+    async with Worker(engine, "dies alone") as worker:
+        await worker.turn("a")
+    await client.terminate("a")
+    await client.purge("a")
+    await loop_time.advance(10.5)
+
+    engine = await crash(engine)
+    client = Client(engine)
+    await client.start(id="innocent")
+    async with Worker(engine) as worker:
+        await worker.turn("innocent")
+        engine = await crash(engine)
+
+    assert not (await Client(engine).state("innocent")).HasField("failureDetails")
+
+
 # Suspects do not stand in the way
 
 
