@@ -11,6 +11,8 @@ from durableflow.engine.jobs import JobThread
 from durableflow.engine.resident import Resident
 from durableflow.engine.store import Reader
 from durableflow.engine.stream import Stream
+from durableflow.errors import CallError
+from durableflow.protocol.status import Status
 
 # Histories of instances that run on workers without sessions stay in memory up to this many bytes.
 CACHE_BYTES: Final = 64 * 1024 * 1024
@@ -60,17 +62,31 @@ class Histories:
         self._bytes -= sum(map(len, self._cache.pop(resident, ())))
 
     async def read(self, resident: Resident) -> list[bytes]:
-        """All chunks of the history as it is now, from disk."""
+        """All chunks of the history as it is now, from disk.
+
+        Raises:
+            CallError: NOT_FOUND if the execution goes away meanwhile, and its history with it.
+        """
+        instance = resident.instance
+        known = instance.chunks
         barrier = self._committer.barrier(resident)
         if barrier is not None:
             await barrier
-        key = resident.instance.key
         chunks: list[bytes] = []
         while True:
-            more = await self._jobs.submit(self._reader.history, key, len(chunks), _CHUNKS_PER_READ)
+            more = await self._jobs.submit(
+                self._reader.history, instance.key, len(chunks), _CHUNKS_PER_READ
+            )
             chunks += more
             if len(more) < _CHUNKS_PER_READ:
-                return chunks
+                break
+        if len(chunks) < known:
+            raise CallError(
+                Status.NOT_FOUND,
+                f"Instance '{instance.instance_id}' has no execution '{instance.execution_id}' any "
+                "more: it was purged, replaced or continued as new while its history was read.",
+            )
+        return chunks
 
     def _shrink(self) -> None:
         while self._bytes > CACHE_BYTES:

@@ -367,7 +367,7 @@ class Turns:
         if fetch:
             try:
                 chunks = await self._histories.read(resident)
-            except StorageError:
+            except (StorageError, CallError):
                 log.exception("The history of '%s' is unreadable.", resident.instance.instance_id)
                 await self.abandon(item.completionToken, ())
                 return

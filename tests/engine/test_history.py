@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
@@ -26,6 +28,9 @@ from tests.engine.driver import (
     names,
     settle,
 )
+
+CONTINUED_AS_NEW = pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW
+MORE_THAN_A_PAGE = 1001
 
 
 async def test_the_first_work_item_has_no_past_and_what_was_raised_meanwhile(
@@ -328,3 +333,34 @@ async def test_a_history_is_read_no_longer_than_asked(
         await anext(engine.stream_instance_history(request, timeout=0.0))
 
     assert error.value.status is Status.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("end", ["purge", "continue as new"])
+async def test_a_history_that_goes_away_while_it_is_read_is_not_cut_short(
+    opened: OpenEngine, end: str
+) -> None:
+    """A long one is read in pages; it comes whole, or the call fails."""
+    engine = await opened(None)
+    client = Client(engine)
+    async with Worker(engine, sessions=True) as worker:
+        await client.start(id="a")
+        for _ in range(MORE_THAN_A_PAGE):
+            await (await worker.turn()).complete()
+            await client.raise_event("a", "go")
+        turn = await worker.turn()
+        if end == "purge":
+            await turn.finish()
+        whole = await client.history("a")
+        reading = asyncio.create_task(client.history("a"))
+        await asyncio.sleep(0)
+
+        if end == "purge":
+            await client.purge("a")
+        else:
+            await turn.finish(status=CONTINUED_AS_NEW)
+
+        with pytest.raises(CallError) as gone:
+            await reading
+
+    assert len(whole) > MORE_THAN_A_PAGE
+    assert gone.value.status == Status.NOT_FOUND
