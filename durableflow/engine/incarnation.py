@@ -44,6 +44,8 @@ _LOAD_AT_ONCE: Final = 500
 _WAKE_AT_ONCE: Final = 100
 _WAKE_EVERY: Final = 0.1
 _READ_AGAIN_SECONDS: Final = 1.0
+# Workers are told from new ones by the last so many that came.
+_MOST_KNOWN: Final = 1000
 
 
 class Incarnation:
@@ -70,7 +72,7 @@ class Incarnation:
         self._reading = reading
         self._clock = clock
         self._on_failed = on_failed
-        self._known_workers: set[tuple[str, Filters]] = set()
+        self._known_workers: dict[tuple[str, Filters], None] = {}
         self._firing: set[asyncio.Task[None]] = set()
 
     async def load(self, *, process_lives: bool) -> None:
@@ -193,9 +195,20 @@ class Incarnation:
         self.absences.joined(stream)
         self.delivery.connect(stream)
         self.suspects.examine()
-        if (stream.worker_id, stream.filters) not in self._known_workers:
-            self._known_workers.add((stream.worker_id, stream.filters))
+        if self._is_new(stream):
             self._wake_parked(stream)
+
+    def _is_new(self, stream: Stream) -> bool:
+        """Its worker was not here before with these filters, as far as can be told."""
+        if not stream.worker_id:
+            return True
+        worker = (stream.worker_id, stream.filters)
+        is_new = worker not in self._known_workers
+        self._known_workers.pop(worker, None)
+        self._known_workers[worker] = None
+        if len(self._known_workers) > _MOST_KNOWN:
+            del self._known_workers[next(iter(self._known_workers))]
+        return is_new
 
     def _stream_closed(self, stream: Stream) -> None:
         self.delivery.disconnect(stream)

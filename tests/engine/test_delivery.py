@@ -642,6 +642,32 @@ async def test_a_known_worker_and_one_that_does_not_want_them_wake_no_parked_ins
         assert (same.waiting, stranger.waiting) == ([], [])
 
 
+async def test_a_worker_without_a_name_always_wakes_parked_instances(
+    engine: Engine, client: Client
+) -> None:
+    await client.start(id="a")
+    for _ in range(3):
+        async with Worker(engine, "", filters=only("order")) as worker:
+            await settle(engine)
+            assert worker.waiting == ["a"]
+            await (await worker.turn("a")).abandon("nondeterminism", "event 7 differs")
+
+
+async def test_workers_that_came_long_ago_are_forgotten(engine: Engine, client: Client) -> None:
+    """The engine runs for years, and each start of a worker has a name of its own."""
+    async with Worker(engine, "old", filters=only("order")) as worker:
+        await client.start(id="a")
+        await (await worker.turn()).abandon("nondeterminism", "event 7 differs")
+    for n in range(1000):
+        async with Worker(engine, f"{n}", filters=only("invoice")):
+            pass
+
+    async with Worker(engine, "old", filters=only("order")) as worker:
+        await settle(engine)
+
+        assert worker.waiting == ["a"]
+
+
 async def test_many_parked_instances_are_all_woken(
     engine: Engine, client: Client, loop_time: LoopTime
 ) -> None:
