@@ -53,6 +53,9 @@ class Engine:
         self._current: Incarnation | None = None
         self._trouble: StorageError | None = None
         self._recovery: asyncio.Task[None] | None = None
+        # Every open connection; each list belongs to the thread that uses them.
+        self._stores: list[Store] = []
+        self._readers: list[Reader] = []
 
     @property
     def description(self) -> str:
@@ -87,6 +90,7 @@ class Engine:
         try:
             self._current = await self._incarnate(process_lives=False)
         except BaseException:
+            await self._disconnect()
             await self._stop_threads()
             raise
         self._current.start()
@@ -104,7 +108,7 @@ class Engine:
                 await current.close()
             except (StorageError, CallError):
                 log.exception("The task hub could not note its end; what it acknowledged is safe.")
-        await self._release(current)
+        await self._disconnect()
         await self._stop_threads()
 
     async def hello(self, *, timeout: float | None = None) -> None:
@@ -245,8 +249,8 @@ class Engine:
 
     async def _incarnate(self, *, process_lives: bool) -> Incarnation:
         """Read the file and build everything on it."""
-        store = await self._writing.submit(Store.open, self._path, synchronous=self._synchronous)
-        reader = await self._reading.submit(store.reader)
+        store = await self._writing.submit(self._open_store)
+        reader = await self._reading.submit(self._open_reader, store)
         incarnation = Incarnation(
             store,
             reader,
@@ -258,18 +262,28 @@ class Engine:
         await incarnation.load(process_lives=process_lives)
         return incarnation
 
+    def _open_store(self) -> Store:
+        store = Store.open(self._path, synchronous=self._synchronous)
+        self._stores.append(store)
+        return store
+
+    def _open_reader(self, store: Store) -> Reader:
+        reader = store.reader()
+        self._readers.append(reader)
+        return reader
+
     def _commit_failed(self, voided: Incarnation, error: StorageError) -> None:
         """Void everything built on the commit that failed, and begin to recover."""
         log.error("A commit failed; the task hub goes back to what is on disk. %s", error)
         self._trouble = error
         voided.stop(call_error(error))
         if voided is self._current:  # else the engine is being closed
-            self._recovery = asyncio.get_running_loop().create_task(self._recover(voided))
+            self._recovery = asyncio.get_running_loop().create_task(self._recover())
 
-    async def _recover(self, old: Incarnation) -> None:
+    async def _recover(self) -> None:
         """Read the file anew and answer reads; take writes again once one succeeds."""
-        await self._release(old)
         while True:
+            await self._disconnect()
             try:
                 current = await self._incarnate(process_lives=True)
                 break
@@ -294,18 +308,23 @@ class Engine:
             return False
         return True
 
-    async def _release(self, old: Incarnation) -> None:
-        reader: Reader = old.reader
-        for jobs, close in ((self._reading, reader.close), (self._writing, old.store.close)):
-            try:
-                await jobs.submit(close)
-            except StorageError as error:
-                log.warning("The task hub's file did not close cleanly. %s", error)
+    async def _disconnect(self) -> None:
+        """Close every connection, those too that a job under way still opens."""
+        await self._reading.submit(_close_all, self._readers)
+        await self._writing.submit(_close_all, self._stores)
 
     async def _stop_threads(self) -> None:
         await self._writing.stop()
         if self._reading is not self._writing:
             await self._reading.stop()
+
+
+def _close_all(connections: list[Store] | list[Reader]) -> None:
+    while connections:
+        try:
+            connections.pop().close()
+        except StorageError as error:
+            log.warning("The task hub's file did not close cleanly. %s", error)
 
 
 async def _within(timeout: float | None, call: Awaitable[T]) -> T:

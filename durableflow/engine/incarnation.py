@@ -80,6 +80,9 @@ class Incarnation:
 
         Args:
             process_lives: This process has had the file open all the time.
+
+        Raises:
+            StorageError: the file cannot be read; nothing is left running.
         """
         meta = await self._reading.submit(self.reader.meta)
         found = await self._reading.submit(self.reader.suspects)
@@ -88,7 +91,11 @@ class Incarnation:
         self._build(found, lambda: next(keys), died=died)
         self.hub_id = str(meta["hub_id"])
         self.has_served_worker = bool(meta.get("served"))
-        await self._restore()
+        try:
+            await self._restore()
+        except BaseException:
+            self.stop(CallError(Status.UNAVAILABLE, "The task hub's file cannot be read."))
+            raise
 
     def start(self) -> None:
         """Begin to write, and to do by itself what is due.  Call once, after ``load``."""

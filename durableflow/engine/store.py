@@ -70,9 +70,7 @@ class Store:
         if self.path is None:
             return Reader(self._connection, None)
         with _explained(self.path):
-            connection = _connect(self.path)
-            connection.execute("PRAGMA query_only = ON")
-            return Reader(connection, self.path)
+            return Reader(_connect(self.path, "PRAGMA query_only = ON"), self.path)
 
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction; on any error nothing of it is kept.
@@ -317,11 +315,16 @@ def _create_private(path: Path) -> None:
         ) from error
 
 
-def _connect(path: Path | None) -> sqlite3.Connection:
+def _connect(path: Path | None, *pragmas: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         str(path) if path else ":memory:", isolation_level=None, check_same_thread=False, timeout=10
     )
-    connection.execute("PRAGMA cache_size = -16000")
+    try:
+        for pragma in ("PRAGMA cache_size = -16000", *pragmas):
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

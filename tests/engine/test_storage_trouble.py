@@ -385,3 +385,50 @@ async def test_what_was_out_when_a_commit_failed_is_no_suspect_once_it_came_back
 
     with closing(sqlite3.connect(file)) as other:
         assert other.execute("SELECT * FROM dispatched").fetchall() == []
+
+
+def descriptors(file: Path) -> list[str]:
+    """What this process has open of a hub."""
+    folder = Path("/proc/self/fd")
+    if not folder.exists():
+        pytest.skip("nothing tells here what a process has open")
+    names: list[str] = []
+    for descriptor in folder.iterdir():
+        with suppress(OSError):
+            names.append(str(descriptor.readlink()))
+    return [name for name in names if name.startswith(str(file))]
+
+
+async def test_a_recovery_that_fails_again_and_again_leaves_no_connection_open(
+    opened: OpenEngine, file: Path, loop_time: LoopTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = await opened()
+    await Client(engine).start(id="a")
+    before = len(descriptors(file))
+    with unreadable(file, "inbox"):
+        with pytest.raises(CallError):
+            await Client(engine).raise_event("a", "go")
+        for tries in range(1, 6):
+            while caplog.text.count("cannot be read again yet") < tries:
+                await asyncio.sleep(0)
+            await loop_time.advance(0.6)
+    await recovered(engine)
+    after = len(descriptors(file))
+    await engine.close()
+
+    assert after == before
+    assert descriptors(file) == []
+
+
+async def test_an_engine_that_is_closed_amid_a_recovery_leaves_no_connection_open(
+    opened: OpenEngine, file: Path
+) -> None:
+    for steps in range(0, 60, 3):
+        engine = await opened()
+        with unreadable(file, "timers"), pytest.raises(CallError):
+            await Client(engine).terminate(await Client(engine).start())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await engine.close()
+
+        assert descriptors(file) == []
