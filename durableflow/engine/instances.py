@@ -177,7 +177,7 @@ class Instances:
             purged.append(resident)
             if request.recursive:
                 instance_ids += await self._reading.submit(
-                    self._reader.children, instance_id, live=False
+                    self._reader.children, resident.instance, live=False
                 )
         for resident in purged:
             await self._settled(resident)

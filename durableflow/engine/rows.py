@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.state import Instance, Parked
 
 # SQLite gives each column as None, int, str or bytes.
@@ -85,6 +86,15 @@ def instance_of(row: Row) -> Instance:
     values["suspended"] = bool(values["suspended"])
     values["parked"] = Parked(*json.loads(values["parked"])) if values["parked"] else None
     return Instance(**values)
+
+
+def is_child(instance: Instance, parent: bytes, created: int) -> bool:
+    """Whether a row that names an instance's id as its parent's means this instance."""
+    asked = pb.ParentInstanceInfo.FromString(parent).orchestrationInstance.executionId.value
+    if not asked or asked == instance.execution_id:
+        return True
+    # Earlier generations are not known by name; but they came when this instance did, or later.
+    return instance.generation > 1 and created >= instance.created
 
 
 def _parked_text(instance: Instance) -> str | None:

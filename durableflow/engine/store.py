@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.batch import Batch, InstancePage, Suspect, TimerRow
-from durableflow.engine.rows import INSTANCE_COLUMNS, Row, instance_of
+from durableflow.engine.rows import INSTANCE_COLUMNS, Row, instance_of, is_child
 from durableflow.engine.state import ROW_SPAN, TERMINAL, Instance, Message
 from durableflow.errors import (
     StorageError,
@@ -196,12 +196,17 @@ class Reader:
         query = f"SELECT {_COLUMNS} FROM instances WHERE key = ?"
         return [self._complete(row) for key in keys for row in self._all(query, (key,))]
 
-    def children(self, instance_id: str, *, live: bool) -> list[str]:
-        """The ids of an instance's sub-orchestrations, all or only those that are not terminal."""
-        query = "SELECT instance_id FROM instances WHERE parent_id = ?"
+    def children(self, instance: Instance, *, live: bool) -> list[str]:
+        """The ids of an instance's sub-orchestrations, all or only those that are not terminal.
+
+        Those of its earlier generations are among them, those of another instance that had its id
+        before are not.
+        """
+        query = "SELECT instance_id, parent, created FROM instances WHERE parent_id = ?"
         if live:
             query += f" AND status NOT IN ({', '.join(map(str, sorted(TERMINAL)))})"
-        return [child for (child,) in self._all(query, (instance_id,))]
+        rows = self._all(query, (instance.instance_id,))
+        return [child for child, parent, created in rows if is_child(instance, parent, created)]
 
     def activities_of(self, key: int) -> list[tuple[int, bytes]]:
         """The outstanding activities of an execution: rows and requests."""
@@ -240,7 +245,7 @@ class Reader:
 
     def _whole(self, row: Row) -> Instance:
         instance = instance_of(row)
-        instance.children.update(self.children(instance.instance_id, live=True))
+        instance.children.update(self.children(instance, live=True))
         span = (instance.key * ROW_SPAN, (instance.key + 1) * ROW_SPAN)
         where = "WHERE row >= ? AND row < ? ORDER BY row"
         for number, event in self._all(f"SELECT row, event FROM inbox {where}", span):

@@ -273,6 +273,35 @@ async def test_a_termination_without_recursion_leaves_the_children_running(
     assert (await client.state("c")).orchestrationStatus == COMPLETED
 
 
+@pytest.mark.parametrize("generation", [1, 2])
+async def test_the_children_of_an_instance_are_not_those_of_one_that_replaces_it(
+    opened: OpenEngine, generation: int
+) -> None:
+    engine = await opened()
+    client = Client(engine)
+    async with Worker(engine) as worker:
+        await client.start("parent", id="p")
+        await (await worker.turn("p")).complete(child(1, "lives"), child(2, "done"))
+        await (await worker.turn("done")).finish()
+        await worker.turn("p")
+        await client.start("parent", id="p", replace=[RUNNING])
+        await (await worker.turn("p")).complete(child(1, "mine"))
+        if generation == 2:
+            await client.raise_event("p", "go")
+            await (await worker.turn("p")).complete(continued())
+            await (await worker.turn("p")).complete(child(1, "of the second generation"))
+    await engine.close()
+
+    client = Client(await opened())
+    await client.terminate("p", recursive=True)
+    ended = [i for i in ("lives", "mine") if await client.status(i) == TERMINATED]
+    purged = await client.purge("p", recursive=True)
+
+    assert ended == ["mine"]
+    assert purged == 1 + generation
+    assert await client.find("done") is not None
+
+
 async def test_a_recursive_purge_takes_the_children_along(client: Client, worker: Worker) -> None:
     await client.start("parent", id="p")
     await (await worker.turn("p")).complete(child(1, "c"))
@@ -331,7 +360,7 @@ async def test_a_recursive_termination_spares_what_replaced_a_child(
     assert (await client.status("p"), await client.status("c")) == (TERMINATED, PENDING)
 
 
-async def test_a_recursive_termination_comes_to_an_end_where_instances_start_each_other(
+async def test_a_recursive_termination_goes_down_only_where_instances_start_each_other(
     opened: OpenEngine,
 ) -> None:
     engine = await opened()
@@ -348,7 +377,7 @@ async def test_a_recursive_termination_comes_to_an_end_where_instances_start_eac
     await client.terminate("ping", recursive=True)
 
     assert await client.status("ping") == TERMINATED
-    assert await client.status("pong") == TERMINATED
+    assert await client.status("pong") == RUNNING
 
 
 async def test_a_new_generation_keeps_its_place_in_a_trace_also_after_a_restart(
