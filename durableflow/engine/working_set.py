@@ -117,16 +117,23 @@ class WorkingSet:
         size = resident.instance.size_bytes
         self._idle[resident] = size
         self._idle_bytes += size
-        # A load under way may have read an older state than one evicted before it arrives.
-        while not self._loads and (len(self._idle) > IDLE_COUNT or self._idle_bytes > IDLE_BYTES):
-            oldest = next(iter(self._idle))
-            self._wake(oldest)
-            if oldest.is_idle:
-                self._forget(oldest)
+        self._evict()
 
     def residents(self) -> list[Resident]:
         """All that are in memory now."""
         return list(self._by_key.values())
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._idle) > IDLE_COUNT or self._idle_bytes > IDLE_BYTES
+
+    def _evict(self) -> None:
+        # A load under way may have read an older state than one evicted before it arrives.
+        while self._is_full and not self._loads:
+            oldest = next(iter(self._idle))
+            self._wake(oldest)
+            if oldest.is_idle:
+                self._forget(oldest)
 
     def _wake(self, resident: Resident) -> None:
         size = self._idle.pop(resident, None)
@@ -198,6 +205,9 @@ class WorkingSet:
         self._loads -= 1
         if not self._loads:
             self._removed.clear()
+            if self._is_full:
+                # Not now: whoever loaded goes on with what it got.
+                self._loop.call_soon(self._evict)
 
     def _admit(self, instance: Instance) -> None:
         known = instance.key in self._by_key or instance.instance_id in self._by_id

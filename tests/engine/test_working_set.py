@@ -11,6 +11,9 @@ import pytest
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
+from durableflow.engine.jobs import JobThread
+from durableflow.engine.store import Store
+from durableflow.engine.working_set import IDLE_COUNT, WorkingSet
 from durableflow.protocol.actions import create_timer
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
@@ -120,6 +123,32 @@ async def test_large_payloads_pass_unchanged_through_everything(
     state = await client.state("a")
 
     assert state.output.value == state.input.value == large
+
+
+async def test_what_came_into_memory_for_a_while_leaves_it_afterwards(
+    opened: OpenEngine, file: Path
+) -> None:
+    engine = await opened()
+    ids = [f"{n}" for n in range(1200)]
+    await asyncio.gather(*(Client(engine).start(id=one) for one in ids))
+    await asyncio.gather(*(Client(engine).terminate(one) for one in ids))
+    await engine.close()
+    store = Store.open(file, synchronous="full")
+    reader = store.reader()
+    jobs = JobThread("test")
+    loaded = WorkingSet(jobs, reader, barrier=lambda _: None)
+
+    with loaded.holding():
+        await asyncio.gather(*(loaded.load(one) for one in ids))
+        during = len(loaded)
+    await asyncio.sleep(0)
+    after = len(loaded)
+    await jobs.stop()
+    reader.close()
+    store.close()
+
+    assert during == 1200
+    assert after == IDLE_COUNT
 
 
 # Loads at the same time
