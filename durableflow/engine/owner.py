@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -172,7 +173,7 @@ class Owner:
             raise CallError(Status.UNAVAILABLE, "This engine is being closed.")
         return admin_pb.DescribeReply(
             hub_id=self._record.hub_id,
-            incarnation=self._record.incarnation,
+            incarnation=self.engine.incarnation,
             pid=self._record.pid,
             hands_over=self._record.hands_over,
         )
@@ -185,9 +186,19 @@ class Owner:
 
         return answer
 
+    def _note_incarnation(self) -> None:
+        """Have the record name the engine as it is, which changes with a failed commit."""
+        record, incarnation = self._record, self.engine.incarnation
+        if record is not None and record.incarnation != incarnation:
+            record = evolve(record, incarnation=incarnation)
+            with suppress(StorageError):  # the disk may be full still; the next look tries again
+                record.write(self._database)
+                self._record = record
+
     async def _watch_files(self, database: FileIdentity | None) -> None:
         # Nothing in the standard library tells of a file that was replaced.
-        while identity_of(self._database) == database and self._lock.is_in_place:  # noqa: ASYNC110 -- see above
+        while identity_of(self._database) == database and self._lock.is_in_place:
+            self._note_incarnation()
             await asyncio.sleep(WATCH_SECONDS)
         error = StorageUnusableError(
             f"{self._database} or its lock file was moved, deleted or replaced while it was in "

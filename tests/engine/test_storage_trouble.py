@@ -14,8 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from durableflow._proto import engine_admin_pb2 as admin_pb
+from durableflow.engine.admin import DESCRIBE
 from durableflow.engine.engine import Engine
+from durableflow.engine.owner import Owner, Serving
+from durableflow.engine.ownership import OwnerLock, OwnerRecord
 from durableflow.errors import CallError, StorageTooNewError, StorageUnusableError
+from durableflow.hub.options import HubOptions
+from durableflow.hub.remote import RemoteTaskHub
 from durableflow.protocol.actions import create_timer
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
@@ -432,3 +438,26 @@ async def test_an_engine_that_is_closed_amid_a_recovery_leaves_no_connection_ope
         await engine.close()
 
         assert descriptors(file) == []
+
+
+async def test_an_owner_says_which_incarnation_runs_after_a_commit_failed(
+    file: Path, loop_time: LoopTime
+) -> None:
+    lock = OwnerLock.try_acquire(file)
+    assert lock is not None
+    owner = Owner(file, lock, Serving(token=""), lost=lambda _: None)
+    await owner.open()
+    engine, first = owner.engine, owner.engine.incarnation
+    with unreadable(file, "timers"), pytest.raises(CallError):
+        await Client(engine).terminate(await Client(engine).start())
+    await recovered(engine)
+    hub = RemoteTaskHub(owner.address, options=HubOptions(role="client"))
+    await hub.open()
+    reply = await hub.call(DESCRIBE, admin_pb.DescribeRequest(), admin_pb.DescribeReply, timeout=10)
+    await loop_time.advance(1.1)
+    record = OwnerRecord.read(file)
+    await hub.close()
+    await owner.close()
+
+    assert record is not None
+    assert record.incarnation == reply.incarnation != first
