@@ -1,16 +1,14 @@
-"""The engine's file: all SQL is here.  Synchronous; each connection is used by one thread.
+"""What the engine's file holds, written and read.  Synchronous; each connection has one thread.
 
 WAL mode: one writing connection, one reading connection that sees what is committed.  A hub in
 memory has a single connection for both (SQLite's shared cache would make readers fail on locks).
+All SQL is here, but for what opens the file; see ``database``.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import resources
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,22 +16,11 @@ from google.protobuf.message import DecodeError
 
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.batch import Batch, InstancePage, Suspect, TimerRow
+from durableflow.engine.database import connect, create_private, explained, prepare
 from durableflow.engine.rows import INSTANCE_COLUMNS, Row, instance_of, is_child
 from durableflow.engine.state import ROW_SPAN, TERMINAL, Instance, Message
-from durableflow.errors import (
-    StorageError,
-    StorageFullError,
-    StorageTooNewError,
-    StorageUnusableError,
-)
-from durableflow.hub.names import new_id
+from durableflow.errors import StorageError
 from durableflow.protocol.times import bounded_micros_of
-
-APPLICATION_ID: Final = 0x64666C77
-SCHEMA_VERSION: Final = 2
-
-# Statements that bring a file from the version before to the version named.
-MIGRATIONS: Final[dict[int, str]] = {2: "ALTER TABLE instances ADD COLUMN parent_trace BLOB;"}
 
 _COLUMNS: Final = ", ".join(INSTANCE_COLUMNS)
 
@@ -54,11 +41,11 @@ class Store:
             StorageTooNewError: written by a newer durableflow.
         """
         if path is not None:
-            _create_private(path)
-        with _explained(path):
-            connection = _connect(path)
+            create_private(path)
+        with explained(path):
+            connection = connect(path)
             try:
-                _prepare(connection, path)
+                prepare(connection, path)
                 connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
             except BaseException:
                 connection.close()
@@ -69,8 +56,8 @@ class Store:
         """A reading connection; for a hub in memory, this very one."""
         if self.path is None:
             return Reader(self._connection, None)
-        with _explained(self.path):
-            return Reader(_connect(self.path, "PRAGMA query_only = ON"), self.path)
+        with explained(self.path):
+            return Reader(connect(self.path, "PRAGMA query_only = ON"), self.path)
 
     def write(self, batch: Batch) -> None:
         """Write a batch in one transaction; on any error nothing of it is kept.
@@ -79,7 +66,7 @@ class Store:
             StorageFullError: no space left.
             StorageError: any other failure of the disk.
         """
-        with _explained(self.path):
+        with explained(self.path):
             execute = self._connection.execute
             execute("BEGIN IMMEDIATE")
             try:
@@ -92,7 +79,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; SQLite tidies its log if nobody else has the file open."""
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.close()
 
     def _write(self, batch: Batch) -> None:
@@ -143,7 +130,7 @@ class Reader:
 
     def meta(self) -> dict[str, object]:
         """The hub's own facts."""
-        with _explained(self._path):
+        with explained(self._path):
             return dict(self._connection.execute("SELECT name, value FROM meta"))
 
     def last_key(self) -> int:
@@ -257,7 +244,7 @@ class Reader:
         return instance
 
     def _all(self, statement: str, values: Iterable[object] = ()) -> list[Row]:
-        with _explained(self._path):
+        with explained(self._path):
             return self._connection.execute(statement, tuple(values)).fetchall()
 
     def _one(self, statement: str) -> Any:
@@ -299,106 +286,3 @@ def _ranges(keys: Sequence[int]) -> list[tuple[int, int]]:
 
 def _delete_range(table: str) -> str:
     return f"DELETE FROM {table} WHERE row >= ? AND row < ?"
-
-
-def _create_private(path: Path) -> None:
-    """Create the file for its user alone, unless it exists.
-
-    An existing file is never opened here: closing any descriptor of a file drops the locks that
-    this process holds on it, SQLite's among them.
-    """
-    if path.exists():
-        return
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise StorageUnusableError(
-            f"Cannot create the task hub's file {path}: {error.strerror}. Create its folder, or "
-            "give a task hub in a folder that you may write to."
-        ) from error
-
-
-def _connect(path: Path | None, *pragmas: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        str(path) if path else ":memory:", isolation_level=None, check_same_thread=False, timeout=10
-    )
-    try:
-        for pragma in ("PRAGMA cache_size = -16000", *pragmas):
-            connection.execute(pragma)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Check whose file this is, and bring its schema to this version."""
-    if path is not None and not os.access(path, os.W_OK):
-        raise StorageUnusableError(
-            f"The task hub's file {path} is not writable by this user. Change its permissions, or "
-            "give another file as the task hub."
-        )
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-    if application != APPLICATION_ID and not (empty and application == version == 0):
-        raise StorageUnusableError(
-            f"{path} is a SQLite database of another program, not a durableflow task hub. Give "
-            "another file as the task hub."
-        )
-    if version > SCHEMA_VERSION:
-        raise StorageTooNewError(
-            f"{path} was written by a newer durableflow (schema {version}; this one knows "
-            f"{SCHEMA_VERSION}). Upgrade durableflow to open it; nothing was changed."
-        )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    if empty:
-        schema = resources.files("durableflow.engine").joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(
-            f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID}; "
-            f"PRAGMA user_version = {SCHEMA_VERSION}; "
-            f"INSERT INTO meta VALUES ('hub_id', '{new_id()}'); COMMIT;"
-        )
-        return
-    for number in range(version + 1, SCHEMA_VERSION + 1):
-        connection.executescript(
-            f"BEGIN; {MIGRATIONS[number]} PRAGMA user_version = {number}; COMMIT;"
-        )
-
-
-@contextmanager
-def _explained(path: Path | None) -> Iterator[None]:
-    """Turn SQLite's errors into ours, which say what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _explain(error, path) from error
-
-
-def _explain(error: sqlite3.Error, path: Path | None) -> StorageError:
-    # The low byte is the primary code.  Source: https://www.sqlite.org/rescode.html
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
-    if primary == sqlite3.SQLITE_FULL:
-        return StorageFullError(
-            f"No space left for {path}: what was acknowledged is safe, but nothing can be added. "
-            "Free some space; work goes on by itself."
-        )
-    if primary in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-        return StorageUnusableError(
-            f"{path} cannot be used as a task hub ({error}). Give a file that is a durableflow "
-            "task hub or does not exist yet, in a folder that you may write to."
-        )
-    if primary == sqlite3.SQLITE_CORRUPT:
-        return StorageUnusableError(
-            f"{path} is damaged ({error}). Restore it from a backup; do not delete it, it may be "
-            "recoverable with SQLite's own tools."
-        )
-    name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return StorageError(
-        f"The disk failed under {path} ({error}, {name}). What was acknowledged is safe; check "
-        "the disk."
-    )
