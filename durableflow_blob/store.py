@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
@@ -23,6 +24,7 @@ from azure.storage.blob import BlobServiceClient, ContentSettings
 
 from durableflow import PayloadDeniedError, PayloadLostError, PayloadUnavailableError
 from durableflow_blob.compression import DamagedError, restore
+from durableflow_blob.flights import Flights
 from durableflow_blob.references import BlobAddress, check_account_url
 
 _DENIED: Final = frozenset({401, 403})
@@ -88,6 +90,8 @@ class BlobStore:
         self._slots = threading.BoundedSemaphore(max_concurrency)
         self._lock = threading.Lock()
         self._services: dict[str, BlobServiceClient] = {}
+        self._creations: Flights[None] = Flights()
+        self._created: dict[str, float] = {}
         if connection_string is not None:
             service = self._by_connection_string(connection_string)
             self.account_url = check_account_url(_without_query(service.url))
@@ -118,6 +122,7 @@ class BlobStore:
         settings = ContentSettings(content_type=_JSON, content_encoding=_GZIP if is_gzip else None)
         with self._slots, _named_errors(address, "Storage Blob Data Contributor"):
             container = self._service(address.account_url).get_container_client(address.container)
+            begun = time.monotonic()
             try:
                 container.upload_blob(
                     address.name, content, overwrite=True, content_settings=settings
@@ -125,7 +130,7 @@ class BlobStore:
             except ResourceNotFoundError:
                 if not create:
                     raise
-                _create(container)
+                self._creations.do(container.url, lambda: self._create(container, begun))
                 container.upload_blob(
                     address.name, content, overwrite=True, content_settings=settings
                 )
@@ -186,6 +191,14 @@ class BlobStore:
         content = restore(download.chunks(), most_bytes=most_bytes, is_gzip=is_gzip)
         return Blob(content, properties.last_modified)
 
+    def _create(self, container: Any, missed: float) -> None:
+        """Make a container, unless that has been done since it was missed."""
+        if self._created.get(container.url, missed) > missed:
+            return
+        with contextlib.suppress(ResourceExistsError):  # another process was faster
+            container.create_container()
+        self._created[container.url] = time.monotonic()
+
     def _service(self, account_url: str) -> BlobServiceClient:
         with self._lock:
             service = self._services.get(account_url)
@@ -233,11 +246,6 @@ def _pools(adapter: Any) -> Iterator[Any]:
     for manager in (adapter.poolmanager, *adapter.proxy_manager.values()):
         keys = manager.pools.keys()  # it cannot be iterated over itself
         yield from (manager.pools[key] for key in keys)
-
-
-def _create(container: Any) -> None:
-    with contextlib.suppress(ResourceExistsError):  # somebody else was faster
-        container.create_container()
 
 
 def _without_query(url: str) -> str:

@@ -6,7 +6,9 @@ import gc
 import gzip
 import json
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ from durableflow.testing import replay
 from durableflow_blob import BlobPayloads
 from durableflow_blob.known import KnownBlobs
 from tests.blob.apps import TIMEOUT, make_app
-from tests.blob.conftest import Storage
+from tests.blob.conftest import Fault, Storage
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -107,6 +109,53 @@ def test_replays_read_nothing_again(storage: Storage, task_hub: str):
             client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
 
     assert storage.count("GET") == 0
+
+
+def at_once(count: int) -> Fault:
+    """Let requests that store a blob through only so many at a time."""
+    together = threading.Barrier(count)
+
+    def wait(method: str, path: str) -> str | None:
+        if method == "PUT" and "restype=container" not in path:
+            together.wait(TIMEOUT)
+        return None
+
+    return wait
+
+
+def creations(storage: Storage) -> int:
+    return sum("restype=container" in path for _, path, _ in storage.requests)
+
+
+def test_the_container_is_made_once_however_many_store_at_the_same_time(storage: Storage):
+    plugin = storage.plugin()
+    storage.fault = at_once(8)
+    with ThreadPoolExecutor(8) as threads:
+        texts = [f"{number}{LARGE}" for number in range(8)]
+        references = list(threads.map(lambda text: write(plugin, text), texts))
+
+    assert len(set(references)) == len(storage.names()) == 8
+    assert creations(storage) == 1
+
+
+def test_a_container_that_has_been_deleted_is_made_again(storage: Storage):
+    plugin = storage.plugin()
+    write(plugin, LARGE)
+    with storage.client() as container:
+        container.delete_container()
+    write(plugin, LARGE[::-1])
+
+    assert len(storage.names()) == 1
+    assert creations(storage) == 2
+
+
+def test_no_container_is_made_where_that_is_not_wanted(storage: Storage):
+    plugin = storage.plugin(create_container=False)
+
+    with pytest.raises(PayloadUnavailableError, match=f"no container '{storage.container}'"):
+        write(plugin, LARGE)
+
+    assert creations(storage) == 0
 
 
 def test_payloads_are_compressed_and_say_so(storage: Storage):
@@ -225,6 +274,10 @@ def read(plugin: BlobPayloads, reference: str) -> str:
     field = PAYLOADS["ActivityRequest.input"]
     assert plugin.decodes(field, reference)
     return plugin.decode(field, reference, instance_id="i")
+
+
+def write(plugin: BlobPayloads, text: str) -> str:
+    return plugin.encode(PAYLOADS["ActivityResponse.result"], text, instance_id="i")
 
 
 def put(storage: Storage, name: str, content: bytes) -> str:
