@@ -12,11 +12,13 @@ from typing import Any, Final, Literal
 import attrs
 
 from durableflow import (
+    ActivityStarted,
     PayloadDeniedError,
     PayloadField,
     PayloadLostError,
     PayloadTooLargeError,
     PayloadUnavailableError,
+    TurnFinished,
     hookimpl,
 )
 from durableflow_blob.cache import PayloadCache
@@ -137,6 +139,16 @@ class BlobPayloads:
             self.close()
 
     @hookimpl
+    def turn_finished(self, turn: TurnFinished) -> None:
+        """See ``durableflow.hookspecs``.  What the turn asked for is stored after this."""
+        self._begin(turn.instance_id, turn.execution_id)
+
+    @hookimpl
+    def activity_started(self, activity: ActivityStarted) -> None:
+        """See ``durableflow.hookspecs``."""
+        self._begin(activity.instance_id, activity.execution_id)
+
+    @hookimpl
     def instances_purged(self, instance_ids: Sequence[str]) -> None:
         """Delete what was stored for instances alone."""
         for instance_id in instance_ids:
@@ -197,6 +209,10 @@ class BlobPayloads:
             return self._downloads.do(address, lambda: self._download(address))
         except TooLargeError:
             raise self._too_large(field, instance_id, None) from None
+
+    def _begin(self, instance_id: str, execution_id: str) -> None:
+        if execution_id:  # not all engines say
+            self._known.begin(folder_of(instance_id), execution_id)
 
     def _allowed(self, text: str) -> BlobAddress:
         """Read a reference.

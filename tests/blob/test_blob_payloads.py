@@ -461,6 +461,18 @@ def test_an_old_shared_blob_is_stored_again_before_it_is_referred_to():
     assert known.certainly("shared/x")
 
 
+def test_what_an_earlier_execution_stored_is_not_counted_on():
+    known = KnownBlobs()
+    known.begin("instances/i/", "one")
+    known.note("instances/i/x")
+    known.begin("instances/i/", "one")
+    assert known.certainly("instances/i/x")
+    known.begin("instances/i/", "two")
+    assert not known.certainly("instances/i/x")
+    known.begin("instances/i/", "one")  # a late activity
+    assert not known.certainly("instances/i/x")
+
+
 def test_settings_name_and_configure_it(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

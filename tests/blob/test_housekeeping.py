@@ -84,6 +84,25 @@ def test_the_result_of_a_child_outlives_it_and_that_of_a_root_goes_with_it(
     assert [name for name in storage.names() if name.startswith("instances/")] == []
 
 
+def test_an_instance_that_is_purged_and_started_again_stores_its_payloads_again(
+    storage: Storage, hub: str
+):
+    # The worker is in a process of its own as a rule, and nobody tells it of the purge.
+    worker, other = storage.plugin(), storage.plugin(cache_bytes=0)
+    with (
+        make_app(worker).running(task_hub=hub),
+        make_app(other).client(task_hub=hub) as client,
+    ):
+        outputs = []
+        for _ in range(2):
+            client.schedule_new_orchestration("chain", input=LARGE, instance_id="again")
+            state = client.wait_for_orchestration_completion("again", timeout=TIMEOUT)
+            outputs.append(state.get_output())
+            client.purge_orchestration("again")
+
+    assert outputs[0] == outputs[1]
+
+
 @pytest.mark.parametrize("settings", [{}, {"session_cache_count": 1}])
 def test_the_result_of_a_root_is_its_own_however_its_turns_came(
     storage: Storage, task_hub: str, settings: dict[str, int]
