@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"{found.instances:,} instances refer to {found.live:,} blobs; "
         f"{len(found.garbage):,} unused ones of {found.size_bytes:,} bytes {done}, "
-        f"{found.young:,} are younger than a week and stay."
+        f"{found.young:,} are younger than a week and stay, and so do {found.awaited:,} that may "
+        "be in events or results for instances that have made no turn since."
     )
     return 0
 

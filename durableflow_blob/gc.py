@@ -4,17 +4,28 @@ It is safe beside running workers.  What is younger than a week is left alone, s
 that are on their way do not matter; a worker refers to a shared blob anew only if it is younger
 than half of that, and stores it again otherwise; and a blob is deleted only as it was when it was
 listed.  If anything cannot be read, nothing is deleted.
+
+What waits for an instance, events and results that no turn has taken yet, cannot be read: it is in no
+history.  All of it came after the instance's last turn, so what may have been stored for it since
+then is left alone, until the instance goes on or ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from durableflow import App, Client, HistoryEvent, InstanceNotFoundError, OrchestrationQuery
+from durableflow import (
+    App,
+    Client,
+    HistoryEvent,
+    InstanceNotFoundError,
+    OrchestrationQuery,
+    OrchestrationState,
+)
 from durableflow_blob.known import SPARED
 from durableflow_blob.plugin import BlobPayloads
 from durableflow_blob.references import (
@@ -22,10 +33,43 @@ from durableflow_blob.references import (
     PREFIXES,
     SHARED,
     RefusedError,
+    folder_of,
     is_reference,
     read_reference,
 )
 from durableflow_blob.store import BlobStore, Listed
+
+# What is referred to anew was stored at most so long before.
+_BEFORE: Final = SPARED / 2
+_TRIES: Final = 5
+
+
+@attrs.define
+class _Marks:
+    """What has to stay: blobs by name, and those that instances which have not ended may wait for.
+
+    Attributes:
+        folders: The folder of each of these instances, and since when.
+        since: The earliest of these times; None if all have ended.
+    """
+
+    names: set[str] = attrs.field(factory=set)
+    folders: dict[str, datetime] = attrs.field(factory=dict)
+    since: datetime | None = None
+
+    def wait(self, instance_id: str, since: datetime) -> None:
+        """Take note of an instance that has not ended."""
+        self.folders[folder_of(instance_id)] = since
+        self.since = since if self.since is None else min(self.since, since)
+
+    def may_be_waited_for(self, blob: Listed) -> bool:
+        """Whether something that no history tells of may refer to a blob."""
+        if blob.name.startswith(SHARED):
+            since = self.since
+        else:
+            folder, _, _ = blob.name.rpartition("/")
+            since = self.folders.get(folder + "/")
+        return since is not None and blob.stored_at > since
 
 
 @attrs.frozen(kw_only=True)
@@ -36,12 +80,14 @@ class Collected:
         instances: How many were read.
         live: How many blobs they refer to.
         young: How many nothing refers to, but are too young to be deleted.
+        awaited: How many older ones no history refers to, but what waits for an instance may.
         garbage: What is to go, or is gone.
     """
 
     instances: int
     live: int
     young: int
+    awaited: int
     garbage: tuple[Listed, ...]
 
     @property
@@ -75,21 +121,27 @@ def collect(
     blobs = [
         blob for folder in (SHARED, INSTANCES) for blob in store.list(plugin.container_name, folder)
     ]
-    live: set[str] = set()
+    marks = _Marks()
     instances = 0
     for task_hub in task_hubs:
         # An app without the plugin: it reads references, not what they stand for.
         with App("gc").client(task_hub=task_hub) as client:
-            for found in _references_of_instances(client):
+            for state, history in _instances(client):
                 instances += 1
-                live.update(_names(found, plugin))
-    unused = [blob for blob in blobs if blob.name not in live]
+                marks.names.update(_names(_references(state, history), plugin))
+                if not state.runtime_status.is_terminal:
+                    marks.wait(state.instance_id, _last_turn(state, history) - _BEFORE)
+    unused = [blob for blob in blobs if blob.name not in marks.names]
     old = [blob for blob in unused if started - blob.stored_at > spared]
-    garbage = old if dry_run else _delete(store, plugin.container_name, old)
+    garbage = [blob for blob in old if not marks.may_be_waited_for(blob)]
+    awaited = len(old) - len(garbage)
+    if not dry_run:
+        garbage = _delete(store, plugin.container_name, garbage)
     return Collected(
         instances=instances,
-        live=len(live),
+        live=len(marks.names),
         young=len(unused) - len(old),
+        awaited=awaited,
         garbage=tuple(garbage),
     )
 
@@ -98,22 +150,43 @@ def _delete(store: BlobStore, container: str, blobs: list[Listed]) -> list[Liste
     return [blob for blob in blobs if store.delete(container, blob)]
 
 
-def _references_of_instances(client: Client) -> Iterator[list[str]]:
-    """Yield, for each instance, the texts that may be references."""
+def _instances(client: Client) -> Iterator[tuple[OrchestrationState[Any], list[HistoryEvent]]]:
     query = OrchestrationQuery(fetch_inputs_and_outputs=True)
     for state in client.get_all_orchestration_states(query):
-        texts = [
-            state.serialized_input,
-            state.serialized_output,
-            state.serialized_custom_status,
-        ]
+        found = _with_history(client, state)
+        if found is not None:  # else it was purged meanwhile
+            yield found
+
+
+def _with_history(
+    client: Client, state: OrchestrationState[Any]
+) -> tuple[OrchestrationState[Any], list[HistoryEvent]] | None:
+    """Read an instance's history; one that continues as new meanwhile is read again."""
+    current: OrchestrationState[Any] | None = state
+    for last in (False,) * (_TRIES - 1) + (True,):
+        if current is None:
+            return None
         try:
-            history = client.get_orchestration_history(state.instance_id)
+            return current, client.get_orchestration_history(current.instance_id)
         except InstanceNotFoundError:
-            continue  # purged meanwhile
-        for event in history:
-            texts += _texts(event)
-        yield [text for text in texts if text is not None and text.startswith(PREFIXES)]
+            if last:
+                raise
+            current = client.get_orchestration_state(current.instance_id)
+    raise AssertionError
+
+
+def _references(state: OrchestrationState[Any], history: list[HistoryEvent]) -> Iterator[str]:
+    """Yield the texts of an instance that may be references."""
+    texts = [state.serialized_input, state.serialized_output, state.serialized_custom_status]
+    for event in history:
+        texts += _texts(event)
+    yield from (text for text in texts if text is not None and text.startswith(PREFIXES))
+
+
+def _last_turn(state: OrchestrationState[Any], history: list[HistoryEvent]) -> datetime:
+    """Return when an instance has last taken what waited for it; its beginning if never."""
+    turns = [event.timestamp for event in history if event.kind == "orchestrator_started"]
+    return turns[-1] if turns else state.created_at
 
 
 def _texts(event: HistoryEvent) -> Iterator[str]:
@@ -128,7 +201,7 @@ def _texts(event: HistoryEvent) -> Iterator[str]:
             waiting += value
 
 
-def _names(references: list[str], plugin: BlobPayloads) -> Iterator[str]:
+def _names(references: Iterable[str], plugin: BlobPayloads) -> Iterator[str]:
     for text in references:
         if not is_reference(text):
             continue

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from durableflow import TaskHubUnavailableError
+from durableflow import (
+    App,
+    InstanceNotFoundError,
+    Orchestration,
+    OrchestrationContext,
+    TaskHubUnavailableError,
+)
+from durableflow._proto import task_hub_pb2 as pb
+from durableflow.engine.engine import Engine
+from durableflow.engine.server import HubServer
+from durableflow.errors import CallError
+from durableflow.hub.loop import HubLoop
+from durableflow.protocol.status import Status
 from durableflow_blob.__main__ import main
 from durableflow_blob.gc import collect
 from tests.blob.apps import TIMEOUT, make_app
@@ -116,6 +131,115 @@ def test_the_result_of_a_root_is_its_own_however_its_turns_came(
 
     (kept,) = storage.names()
     assert kept.startswith("shared/")
+
+
+@pytest.mark.parametrize("when", ["before its first turn", "while it is suspended", "after a turn"])
+def test_what_waits_for_an_instance_stays_though_no_history_tells_of_it(
+    storage: Storage, hub: str, when: str
+):
+    app = make_app(storage.plugin(cache_bytes=0))
+    if when != "before its first turn":
+        with app.running(task_hub=hub) as client:
+            client.schedule_new_orchestration("listening", input=LARGE, instance_id="i")
+            client.wait_for_orchestration_start("i", timeout=TIMEOUT)
+            if when == "while it is suspended":
+                client.suspend_orchestration("i")
+    with app.client(task_hub=hub) as client:
+        if when == "before its first turn":
+            client.schedule_new_orchestration("listening", input=LARGE, instance_id="i")
+        client.raise_orchestration_event("i", "more", data=LARGE[::-1])
+    found = collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+
+    assert (found.garbage, found.awaited) == ((), 1)
+    with app.running(task_hub=hub) as client:
+        if when == "while it is suspended":
+            client.resume_orchestration("i")
+        state = client.wait_for_orchestration_completion("i", timeout=TIMEOUT)
+    assert state.get_output() == LARGE + LARGE[::-1]
+
+
+def test_a_result_that_waits_for_its_instance_stays(storage: Storage, hub: str):
+    app = App("waiting", plugins=[storage.plugin()])
+    released = threading.Event()
+
+    @app.activity
+    def write() -> str:
+        assert released.wait(TIMEOUT)
+        return LARGE
+
+    @app.orchestrator
+    def book(ctx: OrchestrationContext) -> Orchestration[str]:
+        return (yield ctx.call_activity(write))
+
+    with app.running(task_hub=hub) as client:
+        instance_id = client.schedule_new_orchestration(book, instance_id="i")
+        client.wait_for_orchestration_start("i", timeout=TIMEOUT)
+        client.suspend_orchestration("i")
+        released.set()
+    (name,) = storage.names()
+    assert collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH).awaited == 1
+
+    with app.running(task_hub=hub) as client:
+        client.resume_orchestration("i")
+        state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+    assert state.get_output() == LARGE
+    assert name in storage.names()
+
+
+def test_what_only_ended_instances_could_have_waited_for_goes(storage: Storage, hub: str):
+    app = make_app(storage.plugin())
+    with app.client(task_hub=hub) as client:
+        client.schedule_new_orchestration("listening", input="small", instance_id="i")
+        client.raise_orchestration_event("i", "more", data=LARGE)
+        client.terminate_orchestration("i")
+        client.purge_orchestration("i")
+    found = collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+
+    assert len(found.garbage) == 1
+
+
+class Continuing(Engine):
+    """Its instances continue as new while their histories are read, so many times."""
+
+    times: int
+
+    async def stream_instance_history(
+        self, request: pb.StreamInstanceHistoryRequest, *, timeout: float | None = None
+    ) -> AsyncIterator[pb.HistoryChunk]:
+        self.times -= 1
+        if self.times >= 0:
+            raise CallError(Status.NOT_FOUND, "It has continued as new.")
+        async for chunk in super().stream_instance_history(request, timeout=timeout):
+            yield chunk
+
+
+@contextmanager
+def serving(engine: Engine) -> Iterator[str]:
+    loop = HubLoop.acquire()
+    server = HubServer(engine)
+    loop.run(engine.open())
+    try:
+        yield f"grpc://127.0.0.1:{loop.run(server.start())}"
+    finally:
+        loop.run(server.stop(1))
+        loop.run(engine.close())
+        loop.release()
+
+
+def test_a_history_that_goes_away_while_it_is_read_is_read_again(storage: Storage):
+    engine = Continuing(None)
+    engine.times = 2
+    with serving(engine) as hub:
+        with make_app(storage.plugin()).client(task_hub=hub) as client:
+            client.schedule_new_orchestration("once", input=LARGE)
+        found = collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+        assert (found.instances, found.live, found.garbage) == (1, 1, ())
+
+        engine.times = 1000
+        with pytest.raises(InstanceNotFoundError):
+            collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+
+    assert len(storage.names()) == 1
 
 
 def test_a_dry_run_only_tells(storage: Storage, hub: str):
