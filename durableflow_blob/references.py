@@ -15,10 +15,10 @@ PREFIXES: Final = ("blob:v1:", "blob:v2:")
 SHARED: Final = "shared/"
 INSTANCES: Final = "instances/"
 
-_V1: Final = re.compile(
-    r"blob:v1:(?P<container>[a-z0-9$][a-z0-9-]{2,62}):(?P<name>[^\s?#][^\n?#]*)"
-)
-_V2: Final = re.compile(r"blob:v2:(?P<url>https?://\S+)")
+_V1: Final = re.compile(r"blob:v1:(?P<container>[a-z0-9$][a-z0-9-]{2,62}):(?P<name>\S[^\n]*)")
+_V2: Final = re.compile(r"blob:v2:(?P<url>(?i:https?)://\S+)")
+# A name may hold anything, for other SDKs put ids of instances into it; but nobody's id has this.
+_SIGNED: Final = re.compile(r"[?&]sig=", re.IGNORECASE)
 _HASHED: Final = re.compile(rf"(?:{SHARED}|{INSTANCES}[^/]+/)(?P<hash>[0-9a-f]{{64}})")
 _LOCAL: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _LONGEST_PART: Final = 200
@@ -69,6 +69,8 @@ def read_reference(text: str, account_url: str) -> BlobAddress:
     Raises:
         RefusedError: it carries credentials, or is no plain address.
     """
+    if _SIGNED.search(text):
+        raise RefusedError("it carries credentials")
     if found := _V1.fullmatch(text):
         return BlobAddress(account_url, found["container"], found["name"])
     found = _V2.fullmatch(text)
@@ -91,7 +93,7 @@ def read_reference(text: str, account_url: str) -> BlobAddress:
 def redacted(text: str) -> str:
     """Return a reference without what may be a secret."""
     text = text.partition("?")[0].partition("#")[0]
-    return re.sub(r"//[^/@]*@", "//", text)[:500]
+    return re.sub(r"//[^/]*@", "//", text)[:500]
 
 
 def check_account_url(url: str) -> str:

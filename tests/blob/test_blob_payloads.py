@@ -327,6 +327,10 @@ def test_denied_access_is_named_once_with_the_role_that_is_missing(
         "blob:v2:{account}/other/i/x",
         "blob:v2:{account}.evil.example/{container}/i/x",
         "blob:v2:{account}/{container}/i/x?sig=secret",
+        "blob:v2:https://i:secret@a.example/{container}/i/x",
+        "blob:v2:https://i:p@secret@a.example/{container}/i/x",
+        "blob:v2:HTTPS://a.example/{container}/i/x?sig=secret",
+        "blob:v1:{container}:i/x?se=2030&sig=secret",
     ],
 )
 def test_only_the_account_and_container_are_ever_asked(

@@ -80,13 +80,14 @@ def test_our_client_reads_what_their_worker_stored_and_the_other_way_round(
     assert storage.count("PUT") > 1
 
 
+@pytest.mark.parametrize("their_id", ["i", "order #7?a=b, 100% @home"])
 def test_our_worker_reads_what_their_client_stored(
-    storage: Storage, engine: str, theirs: BlobPayloadStore
+    storage: Storage, engine: str, theirs: BlobPayloadStore, their_id: str
 ):
     app = make_app(storage.plugin(declare_compression=not theirs.options.enable_compression))
     client = sdk_client.TaskHubGrpcClient(host_address=engine, payload_store=theirs)
     with app.running(task_hub=f"grpc://{engine}") as ours:
-        instance_id = client.schedule_new_orchestration("once", input=LARGE)
+        instance_id = client.schedule_new_orchestration("once", input=LARGE, instance_id=their_id)
         seen = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
         state = ours.get_orchestration_state(instance_id)
     client.close()
