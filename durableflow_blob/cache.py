@@ -57,7 +57,8 @@ class PayloadCache:
                 self._spilled.move_to_end(key)
                 try:
                     content = spilled.path.read_bytes()
-                except OSError:
+                except OSError:  # somebody has tidied up
+                    self._spilled_bytes -= self._spilled.pop(key).size
                     return None
         return content.decode()
 
