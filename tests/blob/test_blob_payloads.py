@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import gzip
+import itertools
 import json
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,13 +113,16 @@ def test_replays_read_nothing_again(storage: Storage, task_hub: str):
     assert storage.count("GET") == 0
 
 
-def at_once(count: int) -> Fault:
-    """Let requests that store a blob through only so many at a time."""
-    together = threading.Barrier(count)
+def first_together(count: int) -> Fault:
+    """Let no request that stores a blob through before there are so many of them."""
+    together = threading.Semaphore(0)
+    waiting = itertools.count(1)
 
     def wait(method: str, path: str) -> str | None:
         if method == "PUT" and "restype=container" not in path:
-            together.wait(TIMEOUT)
+            if next(waiting) == count:
+                together.release(1000)
+            assert together.acquire(timeout=TIMEOUT)
         return None
 
     return wait
@@ -129,7 +134,7 @@ def creations(storage: Storage) -> int:
 
 def test_the_container_is_made_once_however_many_store_at_the_same_time(storage: Storage):
     plugin = storage.plugin()
-    storage.fault = at_once(8)
+    storage.fault = first_together(8)
     with ThreadPoolExecutor(8) as threads:
         texts = [f"{number}{LARGE}" for number in range(8)]
         references = list(threads.map(lambda text: write(plugin, text), texts))
@@ -373,6 +378,40 @@ def test_a_redirect_is_not_followed(storage: Storage):
 def test_an_account_that_is_none_is_refused(settings: dict[str, str]):
     with pytest.raises(ValueError, match="account_url"):
         BlobPayloads(**settings)
+
+
+def test_the_emulator_has_a_short_name():
+    plugin = BlobPayloads(connection_string="UseDevelopmentStorage=true")
+
+    assert plugin.store.account_url == "http://127.0.0.1:10000/devstoreaccount1"
+
+
+@pytest.fixture
+def connections() -> Iterator[list[str]]:
+    """The hosts that this process connects to, whatever library does it."""
+    hosts: list[str] = []
+    watching = True
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if watching and event == "socket.connect" and isinstance(arguments[1], tuple):
+            hosts.append(arguments[1][0])
+
+    sys.addaudithook(watch)  # for ever
+    yield hosts
+    watching = False
+
+
+def test_nothing_but_the_account_is_ever_connected_to(storage: Storage, connections: list[str]):
+    plugin = storage.plugin()
+    inside = write(plugin, LARGE)
+    for elsewhere in ("blob:v2:https://127.0.0.3:1/c/x", "blob:v2:http://127.0.0.4:1/c/x"):
+        with pytest.raises(PayloadLostError):
+            read(plugin, elsewhere)
+    storage.fault = lambda method, path: "redirect"
+    with pytest.raises(PayloadUnavailableError):
+        read(storage.plugin(), inside)
+
+    assert set(connections) == {"127.0.0.1"}
 
 
 def test_secrets_are_not_shown(storage: Storage):
