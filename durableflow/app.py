@@ -14,7 +14,7 @@ from durableflow.blueprint import Blueprint, Decorators
 from durableflow.client import AsyncClient, Client, ClientCore
 from durableflow.converter import Converter
 from durableflow.engine.plugin import EnginePlugin
-from durableflow.errors import SetupError
+from durableflow.errors import RegistrationError, SetupError
 from durableflow.hub.address import parse_task_hub_address, unknown_scheme
 from durableflow.hub.plugin import RemotePlugin
 from durableflow.hub.profiles import SPEAKERS
@@ -99,6 +99,10 @@ class App(Decorators):
         Raises:
             RegistrationError: a name and version is taken already, or the app is running.
         """
+        if not isinstance(blueprint, Blueprint):
+            raise RegistrationError(
+                f"register_blueprint takes a Blueprint, not {type(blueprint).__name__}."
+            )
         blueprint.attach(self._registries[0])
 
     def register_plugin(self, plugin: object, /, *, name: str | None = None) -> None:

@@ -188,6 +188,8 @@ _USUAL_ADVICE = "pass plain data, or teach the converter this type with configur
 
 
 def _refuse(declared: Any, hooks: Hooks) -> Any:
+    if isinstance(declared, str | int | float | tuple):
+        raise MismatchError(f"{declared!r} is no type; give a class, such as int or list[str]")
     classes = getattr(declared, "__mro__", ())
     advice = (_ADVICE[cls.__name__] for cls in classes if cls.__name__ in _ADVICE)
     raise MismatchError(f"{name_of(declared)} has no JSON form; {next(advice, _USUAL_ADVICE)}")

@@ -174,6 +174,8 @@ class OrchestrationContext(Calls):
         if not self._may_ask():
             return
         check_text("new_version", new_version)
+        if not isinstance(save_events, bool):
+            raise OrchestratorError(misuse.not_a_switch("save_events", save_events))
         # Another version may take another input.
         expected = input_type(self._definition, new_input) if new_version is None else Any
         where = f"new input of orchestrator '{self._definition.name}'"
@@ -226,12 +228,16 @@ class OrchestrationContext(Calls):
         self, logger: logging.Logger
     ) -> logging.LoggerAdapter[logging.Logger]:
         """Wrap a logger so that it logs nothing while the code is replaying."""
+        if not hasattr(logger, "isEnabledFor"):
+            raise OrchestratorError(misuse.not_a_logger(logger))
         return ReplaySafeLogger(logger, self._journal)
 
     def _time_of(self, time: datetime | timedelta | float) -> int:
         """Return a time, or the end of a duration that begins now, in microseconds."""
         if isinstance(time, datetime):
             return max(micros_of_datetime(time), EARLIEST_TIMER)
+        if isinstance(time, bool):
+            raise OrchestratorError(misuse.not_a_time(time))
         try:
             duration = time if isinstance(time, timedelta) else timedelta(seconds=time)
         except (TypeError, ValueError, OverflowError):

@@ -258,6 +258,16 @@ def not_tags(value: object) -> str:
     return f"tags= takes a mapping of text to text, and this {_kind(value)} is none."
 
 
+def not_a_switch(option: str, value: object) -> str:
+    """Something else was given where it is yes or no."""
+    return f"{option}={_shown(value)}: give True or False."
+
+
+def not_a_logger(value: object) -> str:
+    """Something else was given to be made safe for replays."""
+    return f"logger={_shown(value)}: give a logger, for example logging.getLogger(__name__)."
+
+
 def not_a_limit(value: object) -> str:
     """Something else was given as a limit."""
     return f"limit={_shown(value)}: give a whole number of at least 1."

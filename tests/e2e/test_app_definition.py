@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,6 +166,12 @@ def test_a_plugin_that_comes_later_meets_the_app_too():
 
     with pytest.raises(RegistrationError):
         app.add_activity(lambda name: name, name="hello")
+
+
+@pytest.mark.parametrize("wrong", [5, "shop", App("another")])
+def test_what_is_no_blueprint_is_refused(wrong: Any):
+    with pytest.raises(RegistrationError, match=r"register_blueprint takes a Blueprint, not"):
+        App("orders").register_blueprint(wrong)
 
 
 def test_a_plugin_without_hooks_is_refused():

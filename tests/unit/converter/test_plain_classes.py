@@ -296,3 +296,9 @@ def test_a_coroutine_is_refused_with_the_advice_to_await_it(write):
 def test_a_type_without_a_json_form_is_refused(read, declared):
     with pytest.raises(ConversionError, match="has no JSON form"):
         read("1", declared)
+
+
+@pytest.mark.parametrize("declared", [5, 2.5, "int", (int, str)])
+def test_what_is_no_type_at_all_is_told_so(read, declared):
+    with pytest.raises(ConversionError, match="is no type; give a class, such as int"):
+        read("1", declared)

@@ -333,6 +333,11 @@ WRONG: list[tuple[Callable[[Any], Any], str]] = [
     (lambda ctx: ctx.send_event("", "go"), "instance_id='': give text"),
     (lambda ctx: ctx.send_event("b2", None), "event_name=None: give text"),
     (lambda ctx: ctx.wait_for_external_event(5), "name=5: give text"),
+    (lambda ctx: ctx.wait_for_external_event("a", timeout=True), "True is no time to wait"),
+    (lambda ctx: ctx.create_timer(True), "True is no time to wait"),
+    (lambda ctx: ctx.create_timer("5"), "'5' is no time to wait"),
+    (lambda ctx: ctx.continue_as_new(save_events="no"), "save_events='no': give True or False"),
+    (lambda ctx: ctx.create_replay_safe_logger("shop"), "logger='shop': give a logger"),
 ]
 
 
