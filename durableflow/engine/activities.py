@@ -162,7 +162,7 @@ class Activities:
             if died:
                 self._suspects.worker_died(work.row)
             else:
-                self._suspects.worker_back(work.row)
+                self._suspects.worker_lives(work.row)
             self.offer(work)
 
     def _add(

@@ -48,9 +48,18 @@ class Work(Protocol):
 class Delivery:
     """Matches work with streams.  Knows nothing of histories or disks."""
 
-    def __init__(self, on_stream_lost: Callable[[Stream], None]) -> None:
+    def __init__(
+        self, on_stream_lost: Callable[[Stream], None], *, on_more_takers: Callable[[], None]
+    ) -> None:
+        """Make one without streams.
+
+        Args:
+            on_stream_lost: Takes back what a stream holds.
+            on_more_takers: Called when streams may take what was kept for others until now.
+        """
         self._loop = asyncio.get_running_loop()
         self._on_stream_lost = on_stream_lost
+        self._on_more_takers = on_more_takers
         self._streams: list[Stream] = []
         self._queues: dict[QueueKey, deque[tuple[int, Work]]] = {}
         self._takers: dict[QueueKey, list[Stream]] = {}
@@ -205,7 +214,9 @@ class Delivery:
     def _lay(self, ghost: Filters) -> None:
         self._ghosts.remove(ghost)
         self._takers.clear()
-        self._pull_all()
+        if self._streams:
+            self._pull_all()
+            self._on_more_takers()
 
     def _pull_all(self) -> None:
         for stream in list(self._streams):

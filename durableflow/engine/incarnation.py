@@ -117,6 +117,7 @@ class Incarnation:
     def stop(self, error: CallError) -> None:
         """Void everything in memory; whoever waits or reads a stream gets ``error``."""
         self.stopped = error
+        self.instances.stop(error)
         self.timers.stop()
         self.suspects.stop()
         self.absences.stop()
@@ -145,7 +146,10 @@ class Incarnation:
             on_settled=self.working_set.settle,
             on_failed=lambda error: self._on_failed(self, error),
         )
-        self.delivery = Delivery(lambda stream: self.absences.left(stream))
+        self.delivery = Delivery(
+            lambda stream: self.absences.left(stream),
+            on_more_takers=lambda: self.suspects.examine(),
+        )
         core = self._core = Core(
             clock=self._clock,
             committer=self.committer,

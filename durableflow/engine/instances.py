@@ -47,6 +47,11 @@ class Instances:
         self._suspects = suspects
         self._turns = turns
         self._lifecycles = lifecycles
+        self._stopped: CallError | None = None
+
+    def stop(self, error: CallError) -> None:
+        """Let nobody begin to wait any more: nothing will happen to these instances."""
+        self._stopped = error
 
     async def start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         """Create an instance; an empty id gets one.
@@ -267,6 +272,8 @@ class Instances:
             self._working_set.settle(resident)
 
     async def _wait(self, waiters: list[asyncio.Future[None]], resident: Resident) -> None:
+        if self._stopped is not None:  # while the instance was being loaded
+            raise self._stopped
         future: asyncio.Future[None] = self._loop.create_future()
         waiters.append(future)
         try:

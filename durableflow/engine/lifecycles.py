@@ -47,14 +47,22 @@ class Lifecycles:
         self._next_key = next_key
 
     def create(
-        self, request: pb.CreateInstanceRequest, parent: pb.ParentInstanceInfo | None = None
+        self,
+        request: pb.CreateInstanceRequest,
+        parent: pb.ParentInstanceInfo | None = None,
+        *,
+        not_before: int = 0,
     ) -> Resident:
-        """Make a new instance of a request that has an id; nobody else has that id."""
+        """Make a new instance of a request that has an id; nobody else has that id.
+
+        Args:
+            not_before: It counts as created at this time, in µs, if the clock shows less.
+        """
         instance, timer = transitions.create(
             request,
             key=self._next_key(),
             execution_id=request.executionId.value or new_id(),
-            now=self._clock.now(),
+            now=max(self._clock.now(), not_before),
             parent=parent,
         )
         resident = self._working_set.add(instance)
@@ -192,7 +200,8 @@ class Lifecycles:
             parent.version.value = resident.instance.version
         parent.orchestrationInstance.instanceId = resident.instance.instance_id
         parent.orchestrationInstance.executionId.value = resident.instance.execution_id
-        self.create(child.request, parent)
+        # Never before its parent, whatever the clock does: that is how it is known as its child.
+        self.create(child.request, parent, not_before=resident.instance.created)
         resident.instance.children.add(child.request.instanceId)
 
     def _answer(self, resident: Resident) -> None:

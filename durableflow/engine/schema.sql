@@ -1,4 +1,4 @@
--- The embedded engine's file.  Version 2 (PRAGMA user_version); changes go to migrations in store.py.
+-- The embedded engine's file.  Version 2 (PRAGMA user_version); changes go to migrations in database.py.
 -- Rows that belong to an instance are numbered key * 2^24 + n: see state.py.
 
 CREATE TABLE meta (

@@ -166,7 +166,7 @@ class Suspects:
             self._custody.note(item, self.record(item))
 
     def worker_lives(self, item: int) -> None:
-        """The worker that held a turn is alive, but the turn is to run again."""
+        """The worker that held an item may be alive, but the item is to run again."""
         self._absent.discard(item)
         self._fell.discard(item)
         if item in self._crashes:

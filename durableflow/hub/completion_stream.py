@@ -72,6 +72,9 @@ class CompletionStream:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+            # A task that was cancelled before its first step has told nobody.
+            self._fail(CallError(Status.UNAVAILABLE, "The connection was closed."))
 
     async def _run(self) -> None:
         error = CallError(Status.UNAVAILABLE, "The connection was closed.")

@@ -190,12 +190,13 @@ def _clears_up(frame: FrameType) -> bool:
     if code.co_name == "__del__":
         return True
     names = code.co_varnames
-    arguments = [frame.f_locals.get(name) for name in names[: code.co_argcount]]
+    arguments: list[Any] = [frame.f_locals.get(name) for name in names[: code.co_argcount]]
     if code.co_flags & inspect.CO_VARARGS:
         arguments += frame.f_locals.get(names[code.co_argcount + code.co_kwonlyargcount], ())
-    if any(isinstance(argument, ReferenceType) and argument() is None for argument in arguments):
-        return True
-    match arguments:
-        case [*_, str(phase), {"generation": _, "collected": _}]:
-            return phase in _COLLECTIONS
-    return False
+    # By their types: `isinstance` may ask the argument itself, which is the user's.
+    for argument in arguments:
+        if issubclass(type(argument), ReferenceType) and argument() is None:
+            return True
+    if len(arguments) < 2 or type(arguments[-2]) is not str or type(arguments[-1]) is not dict:
+        return False
+    return arguments[-2] in _COLLECTIONS and {"generation", "collected"} <= arguments[-1].keys()

@@ -15,9 +15,11 @@ from tests.engine.driver import (
     FAILED,
     PENDING,
     RUNNING,
+    SECOND,
     SUSPENDED,
     TERMINATED,
     Client,
+    ManualClock,
     Worker,
     kinds,
 )
@@ -424,3 +426,25 @@ async def test_work_of_an_old_generation_stays_its_own_when_its_instance_is_gone
         ours = {(await worker.activity()).token for _ in range(4)}
 
     assert len(ours) == 4
+
+
+async def test_a_child_that_started_while_the_clock_went_back_is_known_after_a_restart(
+    opened: OpenEngine, clock: ManualClock
+) -> None:
+    engine = await opened(clock=clock)
+    client = Client(engine)
+    await client.start(id="parent")
+    async with Worker(engine) as worker:
+        turn = await worker.turn("parent")
+        clock.advance(-2 * SECOND)
+        await turn.complete(child(1, "child"))
+        await (await worker.turn("child")).complete()
+        await client.raise_event("parent", "go")
+        await (await worker.turn("parent")).complete(continued())
+        await (await worker.turn("parent")).complete()
+    await engine.close()
+    client = Client(await opened(clock=clock))
+
+    await client.terminate("parent", recursive=True)
+
+    assert await client.status("child") == TERMINATED

@@ -666,3 +666,22 @@ async def test_a_killer_behind_long_innocents_is_found(
 
     assert "deadly" in shown
     assert deaths <= 12
+
+
+async def test_a_suspect_goes_to_those_of_any_version_once_those_of_its_own_are_gone(
+    engine: Engine, client: Client, loop_time: LoopTime
+) -> None:
+    exact = only("order", versions=["1"])
+    await client.start(id="a", version="1")
+    for name in ("one that dies", "another that dies"):
+        async with Worker(engine, name, filters=exact) as worker:
+            await worker.turn("a")
+    async with Worker(engine, "any", filters=only("order")) as worker:
+        async with Worker(engine, "leaves", filters=exact):
+            await loop_time.advance(5)
+        for _ in range(30):
+            await loop_time.advance(1)
+
+        turn = await worker.turn("a")
+
+    assert turn.id == "a"

@@ -14,7 +14,9 @@ from durableflow.engine.engine import Engine
 from durableflow.engine.jobs import JobThread
 from durableflow.engine.store import Store
 from durableflow.engine.working_set import IDLE_COUNT, WorkingSet
+from durableflow.errors import CallError
 from durableflow.protocol.actions import create_timer
+from durableflow.protocol.status import Status
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
     COMPLETED,
@@ -290,3 +292,22 @@ async def test_replacing_beside_a_look_and_an_event_leaves_one_instance(
     assert await cold.status("a") == RUNNING
     reply = await cold.hub.query_instances(pb.QueryInstancesRequest())
     assert [state.instanceId for state in reply.orchestrationState] == ["a"]
+
+
+async def test_who_waits_for_an_instance_that_is_just_being_read_learns_that_the_engine_closes(
+    opened: OpenEngine,
+) -> None:
+    engine = await opened()
+    async with Worker(engine) as worker:
+        await Client(engine).start(id="a")
+        await (await worker.turn()).complete()
+    engine = await reopened(engine, opened)
+
+    waiting = asyncio.create_task(Client(engine).completion("a"))
+    await asyncio.sleep(0)
+    await engine.close()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(CallError) as closed:
+            await waiting
+    assert closed.value.status is Status.UNAVAILABLE

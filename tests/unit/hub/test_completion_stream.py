@@ -113,3 +113,16 @@ async def test_a_call_that_its_channel_cancels_fails_what_is_on_it() -> None:
         await bench.send("a")
 
     assert error.value.status is Status.UNAVAILABLE
+
+
+async def test_a_stream_that_is_closed_before_it_began_fails_what_is_on_it() -> None:
+    bench = Bench(taken)
+
+    sent = bench.stream.send(pb.ActivityResponse(completionToken="a"))
+    await bench.stream.close()
+
+    with pytest.raises(CallError) as error:
+        await asyncio.wait_for(sent, DEADLINE_SECONDS)
+    assert error.value.status is Status.UNAVAILABLE
+    await bench.send("b")
+    await bench.stream.close()
