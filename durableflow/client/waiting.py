@@ -103,7 +103,8 @@ def _activity(name: str, version: str, core: ClientCore, takers: Takers) -> str:
         text = f"{text}, which no worker connected to {core.hub.description} runs"
     if is_here:
         return f"{text} (this app can: start it with app.run())"
-    similar = similar_names(name, [d.name for d in core.registry.activities()])
+    known = [definition.name for definition in core.registry.activities()]
+    similar = "" if name in known else similar_names(name, known)  # there the version is missing
     return f"{text} (did you mean {similar}?)" if similar else text
 
 

@@ -92,13 +92,14 @@ class Callees:
         self._elsewhere.add((role, name))
         similar = similar_names(name, known)
         logger.warning(
-            "Orchestrator '%s', instance '%s', calls %s '%s', which this app does not run; "
+            "Orchestrator '%s', instance '%s', calls %s '%s'%s, which this app does not run; "
             "such calls wait for another worker that does.%s",
             journal.name,
             journal.instance_id,
             role,
             name,
-            f" Was {similar} meant?" if similar else "",
+            f" version '{version}'" if version and role == "activity" else "",
+            f" Was {similar} meant?" if similar and name not in known else "",
         )
 
     def _is_here(self, role: Role, name: str, version: str | None) -> bool:
@@ -118,10 +119,10 @@ class Callees:
             return why_mistaken(role, name, known, private_hub=self._private_hub)
         if self._private_hub is None:
             return None
-        asked = f"version '{version}'" if version else "none without a version"
+        asked = f"not with '{version}'" if version else "not without one"
         versions = ", ".join(f"'{v}'" for v in self._registry.activity_versions(name))
         return (
-            f"This app has activity '{name}' in {versions} but {asked}. A call by name asks for the "
+            f"This app has activity '{name}' with version {versions}, but {asked}. A call by name asks for the "
             "version of the orchestration: give version=, call it by its function, or register one "
             "without a version, which runs them all."
         )

@@ -158,6 +158,17 @@ def test_running_instance_that_waits_for_an_activity_elsewhere_as_far_as_is_know
     )
 
 
+def test_running_instance_that_waits_for_a_version_that_nobody_runs(
+    why: Callable[..., str], registry: Registry
+) -> None:
+    registry.add_activity(charge, version="1")
+    waits_for = Outstanding(activities=(("charge", "2"),))
+
+    assert why("RUNNING", waits_for, ORDERS).endswith(
+        f"'charge' version '2', which no worker connected to {HUB} runs"
+    )
+
+
 def test_a_few_names_stand_for_many(why: Callable[..., str]) -> None:
     many = [(f"step-{number}", f"a:{number}") for number in range(7)]
 

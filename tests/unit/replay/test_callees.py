@@ -64,7 +64,24 @@ def test_a_name_with_other_versions_only_is_refused_where_nobody_else_can_serve_
 
     turn = bench.run(calls("hello"), started())
 
+    assert "has activity 'hello' with version '2.0.0', but not without one." in described(turn)[0]
     assert "call it by its function" in described(turn)[0]
+
+
+def test_a_name_with_other_versions_only_may_live_elsewhere_and_the_version_is_told(
+    caplog: pytest.LogCaptureFixture,
+):
+    def order(ctx: OrchestrationContext) -> Orchestration[str]:
+        return (yield ctx.call_activity("hello", version="3.0.0"))
+
+    bench = Bench()
+    bench.registry.add_activity(hello, version="2.0.0")
+    bench.run(order, started())
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "Orchestrator 'order', instance 'a1', calls activity 'hello' version '3.0.0', which this "
+        "app does not run; such calls wait for another worker that does."
+    ]
 
 
 def test_the_refusal_fails_the_instance_for_good_and_shows_the_line(bench: Bench):
