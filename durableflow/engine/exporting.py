@@ -36,7 +36,6 @@ STATUSES: Final = {
 _PAGE: Final = 200
 _LONGEST_NAME: Final = 200
 _ANSWER_SECONDS: Final = 30.0
-_TRIES: Final = 5
 
 
 @frozen
@@ -160,21 +159,15 @@ class _Source:
 
         Raises:
             InstanceNotFoundError: there is no such instance.
-            SetupError: it changes faster than it can be read.
         """
         request = pb.StreamInstanceHistoryRequest(instanceId=instance_id)
-        for _ in range(_TRIES):
-            try:
-                chunks = self._hub.stream_instance_history(request)
-                return [event async for chunk in chunks for event in chunk.events]
-            except CallError as error:
-                if error.status is not Status.NOT_FOUND:
-                    raise
-            await self.check([instance_id])  # it may have continued as new while it was read
-        raise SetupError(
-            f"Instance '{instance_id}' continued as new each time while its history was read. "
-            "Suspend it, or try again."
-        )
+        try:
+            chunks = self._hub.stream_instance_history(request)
+            return [event async for chunk in chunks for event in chunk.events]
+        except CallError as error:
+            if error.status is Status.NOT_FOUND:
+                raise self._not_found(f"'{instance_id}'") from error
+            raise
 
     def _not_found(self, ids: str) -> InstanceNotFoundError:
         return InstanceNotFoundError(
