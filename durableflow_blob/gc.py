@@ -41,7 +41,6 @@ from durableflow_blob.store import BlobStore, Listed
 
 # What is referred to anew was stored at most so long before.
 _BEFORE: Final = SPARED / 2
-_TRIES: Final = 5
 
 
 @attrs.define
@@ -161,18 +160,13 @@ def _instances(client: Client) -> Iterator[tuple[OrchestrationState[Any], list[H
 def _with_history(
     client: Client, state: OrchestrationState[Any]
 ) -> tuple[OrchestrationState[Any], list[HistoryEvent]] | None:
-    """Read an instance's history; one that continues as new meanwhile is read again."""
-    current: OrchestrationState[Any] | None = state
-    for last in (False,) * (_TRIES - 1) + (True,):
-        if current is None:
+    """Read an instance's history; None if it is gone, and refers to nothing."""
+    try:
+        return state, client.get_orchestration_history(state.instance_id)
+    except InstanceNotFoundError:
+        if client.get_orchestration_state(state.instance_id) is None:
             return None
-        try:
-            return current, client.get_orchestration_history(current.instance_id)
-        except InstanceNotFoundError:
-            if last:
-                raise
-            current = client.get_orchestration_state(current.instance_id)
-    raise AssertionError
+        raise  # it is there, so what it refers to is not known
 
 
 def _references(state: OrchestrationState[Any], history: list[HistoryEvent]) -> Iterator[str]:

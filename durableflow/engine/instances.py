@@ -212,17 +212,12 @@ class Instances:
     ) -> AsyncIterator[pb.HistoryChunk]:
         """The history of an instance, in chunks.
 
+        It is that of the execution that is asked for, or else of the current one, whole.
+
         Raises:
             CallError: NOT_FOUND for an unknown id, or an execution that is gone.
         """
-        resident = await self._existing(request.instanceId, "read the history of")
-        execution_id = request.executionId.value
-        if execution_id and execution_id != resident.instance.execution_id:
-            raise CallError(
-                Status.NOT_FOUND,
-                f"Instance '{request.instanceId}' has no execution '{execution_id}' any more.",
-            )
-        for message in messages(await self._histories.read(resident)):
+        for message in messages(await self._whole_history(request)):
             yield message
 
     def fire(self, resident: Resident, timer: TimerRow) -> None:
@@ -245,6 +240,22 @@ class Instances:
             resident = by_key.get(key_of(timer.row))
             if resident is not None and not resident.gone:
                 self.fire(resident, timer)
+
+    async def _whole_history(self, request: pb.StreamInstanceHistoryRequest) -> list[bytes]:
+        execution_id = request.executionId.value
+        while True:
+            resident = await self._existing(request.instanceId, "read the history of")
+            if execution_id and execution_id != resident.instance.execution_id:
+                raise CallError(
+                    Status.NOT_FOUND,
+                    f"Instance '{request.instanceId}' has no execution '{execution_id}' any more.",
+                )
+            try:
+                return await self._histories.read(resident)
+            except CallError:
+                if not resident.gone:
+                    raise
+                # Another execution has taken its place, or none has, which ``_existing`` finds out.
 
     async def _existing(self, instance_id: str, what: str) -> Resident:
         resident = await self._working_set.load(instance_id)

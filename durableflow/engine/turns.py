@@ -367,8 +367,9 @@ class Turns:
         if fetch:
             try:
                 chunks = await self._histories.read(resident)
-            except (StorageError, CallError):
-                log.exception("The history of '%s' is unreadable.", resident.instance.instance_id)
+            except (StorageError, CallError) as error:
+                if not isinstance(error, CallError):  # else the execution is gone, and its turn too
+                    log.exception("'%s' has no readable history.", resident.instance.instance_id)
                 await self.abandon(item.completionToken, ())
                 return
             if not stream.keeps_sessions:

@@ -32,6 +32,7 @@ class Retries:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._guesses: dict[tuple[int, int], bool] = {}
+        # (A dict: an empty set takes three times the memory, and each session has one of these.)
         self._revised: dict[tuple[int, int], None] = {}
 
     def delay(self, journal: Journal, call: Call, failure: FailureDetails) -> timedelta | None:

@@ -196,6 +196,16 @@ async def crash_of(path: Path) -> Engine:
     return engine
 
 
+async def survives_beside_nothing_old(engine: Engine, crash: Crash) -> bool:
+    """Whether a new instance, which may get a freed place, has nothing to do with what was there."""
+    engine = await crash(engine)
+    await Client(engine).start(id="innocent")
+    async with Worker(engine) as worker:
+        await worker.turn("innocent")
+        engine = await crash(engine)
+    return not (await Client(engine).state("innocent")).HasField("failureDetails")
+
+
 async def test_the_rest_of_an_instance_goes_on_beside_its_quarantined_activity(
     engine: Engine, crash: Crash, loop_time: LoopTime
 ) -> None:
@@ -259,14 +269,7 @@ async def test_a_suspicion_ends_also_on_disk_for_an_instance_that_left_memory(
     await client.terminate("a")
     await client.purge("a")
 
-    engine = await crash(engine)
-    client = Client(engine)
-    await client.start(id="innocent")
-    async with Worker(engine) as worker:
-        await worker.turn("innocent")
-        engine = await crash(engine)
-
-    assert not (await Client(engine).state("innocent")).HasField("failureDetails")
+    assert await survives_beside_nothing_old(engine, crash)
 
 
 async def test_deaths_of_the_engine_while_nothing_runs_never_count(
@@ -569,14 +572,7 @@ async def test_a_suspect_turn_whose_instance_ends_meanwhile_is_forgotten(
     await client.purge("a")
     await loop_time.advance(10.5)
 
-    engine = await crash(engine)
-    client = Client(engine)
-    await client.start(id="innocent")
-    async with Worker(engine) as worker:
-        await worker.turn("innocent")
-        engine = await crash(engine)
-
-    assert not (await Client(engine).state("innocent")).HasField("failureDetails")
+    assert await survives_beside_nothing_old(engine, crash)
 
 
 # Suspects do not stand in the way

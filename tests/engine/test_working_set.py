@@ -302,6 +302,7 @@ async def test_who_waits_for_an_instance_that_is_just_being_read_learns_that_the
         await Client(engine).start(id="a")
         await (await worker.turn()).complete()
     engine = await reopened(engine, opened)
+    await settle(engine)
 
     waiting = asyncio.create_task(Client(engine).completion("a"))
     await asyncio.sleep(0)
