@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
@@ -63,6 +63,11 @@ class App(Decorators):
                 f"App({name!r}): give it a short name, for example App('orders'); "
                 "the file of the embedded engine is named after it."
             )
+        _check(root is None or isinstance(root, str | Path), "root", root, "a folder")
+        _check(
+            lifespan is None or callable(lifespan), "lifespan", lifespan, "a function of the app"
+        )
+        _check(isinstance(plugins, Iterable), "plugins", plugins, "a list of objects with hooks")
         self.name = name
         self._root = root
         self._settings = settings
@@ -251,6 +256,11 @@ class App(Decorators):
         if self._named_plugins.activate(settings):
             self._converter = None
         return settings
+
+
+def _check(fits: bool, argument: str, value: object, expected: str) -> None:
+    if not fits:
+        raise SetupError(f"App: {argument}={value!r:.80}: give {expected}.")
 
 
 def _origin_of_caller() -> Origin:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Self, TypeVar, Unpack, overload
 
 from durableflow.client.face import Face
 from durableflow.client.history import HistoryEvent
@@ -88,7 +88,7 @@ class AsyncClient(Face):
         **options: Unpack[StartOptions],
     ) -> InstanceId[Any]:
         """Like ``Client.schedule_new_orchestration``."""
-        return await self._run(self._operations.schedule(orchestrator, input, Options(**options)))
+        return await self._run(self._operations.schedule(orchestrator, input, Options.of(options)))
 
     @overload
     async def run_orchestration(
@@ -131,7 +131,7 @@ class AsyncClient(Face):
     ) -> Any:
         """Like ``Client.run_orchestration``."""
         timeout = options.pop("timeout", None)
-        start = Options(**cast(StartOptions, options))
+        start = Options.of(options)
         state = await self._run(self._operations.run(orchestrator, input, start, timeout))
         return state.get_output()
 

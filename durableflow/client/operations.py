@@ -85,6 +85,7 @@ class Operations:
 
     async def get_state(self, instance_id: str, *, fetch_payloads: bool) -> _State | None:
         """Look at an instance."""
+        _check_switch(fetch_payloads=fetch_payloads)
         subject = self._subject("get_orchestration_state", instance_id)
         reply = await calls.repeatable(self._get(subject, fetch_payloads), subject)
         return self._state_of(reply, subject, fetch_payloads) if reply.exists else None
@@ -93,6 +94,7 @@ class Operations:
         self, instance_id: str, *, fetch_payloads: bool, timeout: Timeout
     ) -> _State:
         """Wait until an instance is no longer PENDING."""
+        _check_switch(fetch_payloads=fetch_payloads)
         deadline = _deadline(seconds_of(timeout))
         subject = self._subject("wait_for_orchestration_start", instance_id)
         wait = self._hub.wait_for_instance_start
@@ -102,6 +104,7 @@ class Operations:
         self, instance_id: str, *, fetch_payloads: bool, timeout: Timeout
     ) -> _State:
         """Wait until an instance has ended."""
+        _check_switch(fetch_payloads=fetch_payloads)
         deadline = _deadline(seconds_of(timeout))
         subject = self._subject("wait_for_orchestration_completion", instance_id)
         wait = self._hub.wait_for_instance_completion
@@ -147,6 +150,7 @@ class Operations:
 
     def terminate(self, instance_id: str, output: Any, *, recursive: bool) -> Work[object]:
         """End an instance at once."""
+        _check_switch(recursive=recursive)
         subject = self._subject("terminate_orchestration", instance_id)
         text = self._core.dumps(output, where="output of terminate_orchestration")
 
@@ -160,6 +164,7 @@ class Operations:
 
     async def purge(self, instance_id: str, *, recursive: bool) -> PurgeInstancesResult:
         """Delete an instance that has ended."""
+        _check_switch(recursive=recursive)
         subject = self._subject("purge_orchestration", instance_id)
 
         def send(timeout: float | None) -> Awaitable[pb.PurgeInstancesResponse]:
@@ -176,6 +181,7 @@ class Operations:
 
     async def get_versions(self, *, include_ended: bool) -> list[VersionInUse]:
         """Count instances by version."""
+        _check_switch(include_ended=include_ended)
         status = None if include_ended else UNFINISHED
         pages = self.query(OrchestrationQuery(runtime_status=status, max_instance_count=1000))
         count = VersionCount()
@@ -328,9 +334,16 @@ def seconds_of(timeout: Timeout) -> float | None:
     if timeout is None:
         return None
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    if not isinstance(seconds, int | float) or math.isnan(seconds) or seconds < 0:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or math.isnan(seconds) or seconds < 0:
         raise UsageError(f"timeout={timeout!r}: give seconds of zero or more, or a timedelta.")
     return None if math.isinf(seconds) else float(seconds)
+
+
+def _check_switch(**switch: object) -> None:
+    for name, value in switch.items():
+        if not isinstance(value, bool):
+            raise UsageError(f"{name}={value!r}: give True or False.")
 
 
 def _is_text(value: object) -> bool:

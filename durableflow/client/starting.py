@@ -43,6 +43,22 @@ class Options:
     tags: Mapping[str, str] | None = None
     reuse_id_policy: OrchestrationIdReusePolicy = OrchestrationIdReusePolicy.FAIL
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Options:
+        """Take options as the caller named them.
+
+        Raises:
+            UsageError: there is no such option, or its value is of no use.
+        """
+        known = [field.name for field in attrs.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UsageError(
+                    f"There is no option {name!r} for the start of an orchestration. There are "
+                    f"{', '.join(known)}."
+                )
+        return cls(**options)
+
     def __attrs_post_init__(self) -> None:
         _check(self.instance_id is None or isinstance(self.instance_id, str), self, "instance_id")
         _check(self.version is None or isinstance(self.version, str), self, "version")

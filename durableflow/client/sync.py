@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Self, Unpack, cast, overload
+from typing import Any, Self, Unpack, overload
 
 from durableflow.client.blocking import BlockingFace
 from durableflow.client.face import undone_on_failure
@@ -110,7 +110,7 @@ class Client(BlockingFace):
             OutcomeUnknownError: the connection broke, and repeating might have started a second
                 instance.
         """
-        return self._run(self._operations.schedule(orchestrator, input, Options(**options)))
+        return self._run(self._operations.schedule(orchestrator, input, Options.of(options)))
 
     @overload
     def run_orchestration(
@@ -166,7 +166,7 @@ class Client(BlockingFace):
             DurableFlowError: whatever ``schedule_new_orchestration`` raises.
         """
         timeout = options.pop("timeout", None)
-        start = Options(**cast(StartOptions, options))
+        start = Options.of(options)
         state = self._run(self._operations.run(orchestrator, input, start, timeout))
         return state.get_output()
 

@@ -11,7 +11,7 @@ from durableflow.registry import ABSENT, ActivityDefinition, OrchestratorDefinit
 from durableflow.replay import misuse
 from durableflow.replay.callees import Callees
 from durableflow.replay.journal import Journal
-from durableflow.replay.mapping import MapTask
+from durableflow.replay.mapping import MapTask, check_items
 from durableflow.replay.record import Record
 from durableflow.replay.requests import ActivityCall, ChildCall
 from durableflow.replay.sources import call_site
@@ -213,8 +213,7 @@ class Calls:
         journal = self._journal
         if not (journal.in_turn or self._may_ask()):
             return Deferred(journal, "a map", origin)
-        if isinstance(items, Deferred):
-            raise OrchestratorError(misuse.iterated(items.what))
+        check_items(items)
         definition, name, version = self._activity(activity, version)
         if definition is not None:
             return_type = definition.output_type

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from durableflow.errors import OrchestratorError
+from durableflow.replay import misuse
 from durableflow.replay.journal import Journal
 from durableflow.replay.sources import Origin
 from durableflow.replay.tasks import Deferred
+
+
+def check_items(items: object) -> None:
+    """Refuse what cannot be gone through now.
+
+    Raises:
+        OrchestratorError: it is a task, whose result may be meant, or no collection at all.
+    """
+    if isinstance(items, Deferred):
+        raise OrchestratorError(misuse.iterated(items.what))
+    if not isinstance(items, Iterable):
+        raise OrchestratorError(misuse.not_items(items))
 
 
 class MapTask(Deferred[list[Any]]):

@@ -268,6 +268,11 @@ def not_a_logger(value: object) -> str:
     return f"logger={_shown(value)}: give a logger, for example logging.getLogger(__name__)."
 
 
+def not_items(value: object) -> str:
+    """Something else was given where there are to be many things."""
+    return f"items={_shown(value)}: give a list, or something else to go through."
+
+
 def not_a_limit(value: object) -> str:
     """Something else was given as a limit."""
     return f"limit={_shown(value)}: give a whole number of at least 1."

@@ -49,6 +49,7 @@ logger = logging.getLogger(__name__)
 
 NONDETERMINISM: Final = "nondeterminism"
 NO_VERSION: Final = "no-version"
+BROKEN_TURN: Final = "broken-turn"
 IDLE_SECONDS: Final = 10.0
 
 # Completing is not confirmed by an event, so its action needs no number of its own.
@@ -175,7 +176,8 @@ class TurnRunner:
             # Running an orchestrator.  This thread serves all of them, so nothing that comes out
             # of one, not even SystemExit, may end it.
             logger.exception("A turn of instance '%s' broke", job.request.instanceId)
-            return GivenBack(job, None, f"{type(error).__name__}: {error}")
+            # It is shown why the instance stands still, and tried again.
+            return GivenBack(job, BROKEN_TURN, f"The turn broke: {type(error).__name__}: {error}")
 
     def _run(self, job: TurnJob) -> Outcome:
         request = job.request

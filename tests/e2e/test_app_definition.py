@@ -174,6 +174,19 @@ def test_what_is_no_blueprint_is_refused(wrong: Any):
         App("orders").register_blueprint(wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"root": 5}, "root=5: give a folder"),
+        ({"lifespan": 5}, "lifespan=5: give a function"),
+        ({"plugins": 5}, "plugins=5: give a list"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_refused_when_the_app_is_made(wrong: Any, words: str):
+    with pytest.raises(SetupError, match=words):
+        App("orders", **wrong)
+
+
 def test_a_plugin_without_hooks_is_refused():
     with pytest.raises(PluginError, match="hookimpl"):
         App("orders", plugins=[object()])

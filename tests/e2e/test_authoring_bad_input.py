@@ -47,6 +47,7 @@ ASKS: dict[str, tuple[Ask, str]] = {
     "no policy": (lambda ctx: ctx.call_activity(echo, input=1, retry_policy=3), "retry_policy=3"),
     "no tags": (lambda ctx: ctx.call_activity(echo, input=1, tags={1: 2}), "text to text"),
     "a wrong item": (lambda ctx: ctx.map(echo, [1, "x"]), "item 1"),
+    "no items": (lambda ctx: ctx.map(echo, 5), "items=5"),
     "no limit": (lambda ctx: ctx.map(echo, [1], limit=0), "limit=0"),
     "no event name": (lambda ctx: ctx.wait_for_external_event(5), "name=5"),
     "no timeout": (lambda ctx: ctx.wait_for_external_event("x", timeout="soon"), "'soon'"),
@@ -69,6 +70,12 @@ ASKS: dict[str, tuple[Ask, str]] = {
 @app.orchestrator
 def asks(ctx: OrchestrationContext, what: str) -> Orchestration[Any]:
     return (yield ASKS[what][0](ctx))
+
+
+@app.orchestrator
+def interrupts(ctx: OrchestrationContext) -> Orchestration[None]:
+    raise KeyboardInterrupt("typed by nobody")
+    yield ctx.create_timer(0)
 
 
 @app.orchestrator
@@ -314,6 +321,18 @@ def changed(version: int) -> App:
         return (yield ctx.wait_for_external_event("go"))
 
     return deployed
+
+
+def test_an_interrupt_that_an_orchestrator_raises_sets_its_instance_aside_and_says_so(
+    client: Client,
+):
+    instance = client.schedule_new_orchestration(interrupts)
+
+    parked = until(client, instance, lambda state: state.parked).parked
+    client.terminate_orchestration(instance)
+
+    assert parked is not None
+    assert "KeyboardInterrupt: typed by nobody" in parked.message
 
 
 def test_code_that_left_its_history_is_parked_with_a_diagnosis_until_it_fits_again(task_hub: str):

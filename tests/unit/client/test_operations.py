@@ -230,10 +230,39 @@ def test_wait_that_times_out_on_a_silent_hub_says_that(client: Client, hub: Any)
         client.wait_for_orchestration_start("a1", timeout=0)
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", timedelta(seconds=-1)])
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True, timedelta(seconds=-1)])
 def test_timeouts_that_make_no_sense_are_refused(client: Client, timeout: Any) -> None:
     with pytest.raises(UsageError, match="timeout="):
         client.wait_for_orchestration_start("a1", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.get_orchestration_state("a1", fetch_payloads="no"),
+        lambda client: client.wait_for_orchestration_start("a1", fetch_payloads=None),
+        lambda client: client.wait_for_orchestration_completion("a1", fetch_payloads=1),
+        lambda client: client.terminate_orchestration("a1", recursive="no"),
+        lambda client: client.purge_orchestration("a1", recursive=5),
+        lambda client: client.get_versions_in_use(include_ended="yes"),
+    ],
+    ids=["get", "wait for start", "wait for completion", "terminate", "purge", "versions"],
+)
+def test_what_is_neither_yes_nor_no_is_refused(client: Client, hub: Any, call: Any) -> None:
+    with pytest.raises(UsageError, match=r"give True or False"):
+        call(client)
+    assert hub.requests == []
+
+
+def test_an_option_that_there_is_not_is_named_beside_those_there_are(
+    client: Client, hub: Any
+) -> None:
+    unknown: Any = {"retries": 1}
+
+    for start in (client.schedule_new_orchestration, client.run_orchestration):
+        with pytest.raises(UsageError, match=r"no option 'retries' .* instance_id, version"):
+            start("orders", **unknown)
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize("instance_id", ["", None, 7])

@@ -308,7 +308,8 @@ def test_whatever_a_turn_raises_gives_the_item_back(
     outcome = Bench(Router(error)).run(request(FIRST, position="0:"), "t1")
 
     assert isinstance(outcome, GivenBack)
-    assert outcome.kind is None
+    assert outcome.kind == "broken-turn"
+    assert type(error).__name__ in outcome.reason
     assert "broke" in caplog.text
 
 
