@@ -130,7 +130,10 @@ class WorkerVersionRouting:
     Attributes:
         version: What the worker runs; None: what has no version.
         match: ``none`` runs everything; ``strict`` runs the same release only (``1.0`` and
-            ``1.0.0`` are one); ``current_or_older`` runs that and everything before it.
+            ``1.0.0`` are one); ``current_or_older`` runs that and everything before it.  With
+            ``strict`` and ``reject`` the worker asks its engine for the text of its own version
+            alone: instances whose version is written in another way wait, visibly, for a worker
+            that writes it so.
         on_mismatch: ``reject`` leaves an instance that does not match waiting, for another worker;
             ``fail`` fails it.
         default_version: For new instances and sub-orchestrations that were asked for without a
