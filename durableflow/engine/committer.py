@@ -214,15 +214,21 @@ class Committer:
                 effect()
             self._on_settled(resident)
         self._wake_flushes()
-        if len(committed) >= _CROWD and self._has_due():
+        if len(committed) >= _CROWD and self._can_gather():
             self._scheduled = True
             self._loop.call_later(_GATHERING, self._start)
         elif self._pending or self._meta or self._returned:
             self._start()
 
-    def _has_due(self) -> bool:
+    def _can_gather(self) -> bool:
+        """Something is due, and all of it on workers that keep sessions.
+
+        Those go on with other work meanwhile.  A worker of another SDK, or a client, may do nothing
+        until it has its answer.
+        """
         now = self._loop.time()
-        return any(writes.due <= now for writes in self._pending.values())
+        due = [resident for resident, writes in self._pending.items() if writes.due <= now]
+        return bool(due) and all(resident.session is not None for resident in due)
 
     def _wake_flushes(self) -> None:
         flushes, self._flushes = self._flushes, []
