@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import queue
 
 import pytest
 
@@ -24,11 +24,11 @@ class Deployment:
     """A worker with the code before or after a change.
 
     Attributes:
-        waits: Set when an instance has come to its wait.
+        waiting: The ids of instances that have come to their wait.
     """
 
     def __init__(self, engine: Served, *, is_patched: bool) -> None:
-        self.waits = threading.Event()
+        self.waiting: queue.Queue[str] = queue.Queue()
         self.app = app = App("patched", task_hub=engine.address, plugins=[self, *engine.plugins])
 
         @app.activity
@@ -46,7 +46,12 @@ class Deployment:
     @hookimpl
     def turn_finished(self, turn: TurnFinished) -> None:
         if turn.outcome == "waiting" and not turn.actions:
-            self.waits.set()
+            self.waiting.put(turn.instance_id)
+
+    def see_waiting(self, instance_id: str) -> None:
+        """Return when an instance has come to its wait."""
+        while self.waiting.get(timeout=SECONDS) != instance_id:
+            pass
 
 
 def test_an_instance_keeps_its_answer_in_whatever_process_it_goes_on(engine: Served) -> None:
@@ -55,7 +60,7 @@ def test_an_instance_keeps_its_answer_in_whatever_process_it_goes_on(engine: Ser
         deployment = Deployment(engine, is_patched=is_patched)
         with deployment.app.running() as client:
             started.append(client.schedule_new_orchestration("patched_tour"))
-            assert deployment.waits.wait(SECONDS)
+            deployment.see_waiting(started[-1])
 
     with Deployment(engine, is_patched=True).app.running() as client:
         outputs = []
