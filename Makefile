@@ -51,7 +51,7 @@ check: lint types docs ## everything that is checked without running the tests, 
 	$(PY) -m pytest -q -p no:randomly tests/test_house_rules.py
 
 test: $(READY) ## run all tests (T= selects: make test T=tests/unit)
-	$(PY) -m pytest -n 2 --dist loadgroup $(T)
+	$(PY) -m pytest -n 2 --dist loadgroup --max-worker-restart 0 $(T)
 
 engine-go: ## build the durabletask-go sidecar, for the tests in tests/interop, where there is Go
 	@if command -v go >/dev/null; then \

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -17,6 +18,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from durableflow.errors import UsageError
 from durableflow.hub.mailbox import Mailbox
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -30,6 +33,7 @@ class HubLoop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.loop.set_exception_handler(_report)
         self._pid = os.getpid()
         self._holders = 0
         self._calls = Mailbox(self.loop)
@@ -224,6 +228,20 @@ def _answers() -> Mailbox:
     if known is None or known[0] is not loop:
         known = _here.answers = (loop, Mailbox(loop))
     return known[1]
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what nobody handled, but for what grpc's loops say of each other.
+
+    All loops of a process that use grpc read its events from one pipe, each those of all.  So one
+    may find an event of a loop that has been closed since, or find that another was faster.
+    Either is over with the exception: an event that somebody waits for has its own byte in it.
+    """
+    about_others = isinstance(context.get("exception"), (RuntimeError, BlockingIOError))
+    if about_others and "PollerCompletionQueue" in repr(context.get("handle")):
+        logger.debug("%s", context["exception"])
+        return
+    loop.default_exception_handler(context)
 
 
 def _renew_guard() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator
 
@@ -13,6 +15,7 @@ from durableflow.engine.engine import Engine
 from durableflow.engine.server import HubServer
 from durableflow.errors import CallError, OutcomeUnknownError
 from durableflow.hub.channel import channel_options, is_loopback
+from durableflow.hub.loop import HubLoop
 from durableflow.hub.options import HubOptions
 from durableflow.hub.remote import HubLostError, RemoteTaskHub
 from durableflow.protocol.status import Status
@@ -207,3 +210,34 @@ async def test_a_message_over_the_limit_is_refused_with_both_sizes(server: HubSe
 def test_only_this_machines_own_addresses_go_past_a_proxy(target: str, loopback: bool) -> None:
     assert is_loopback(target) is loopback
     assert ("grpc.enable_http_proxy" in channel_options(target, 1)) is loopback
+
+
+def test_calls_that_a_closed_loop_has_left_behind_are_not_reported_by_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hub_loop = HubLoop.acquire()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+
+        async def leave_calls_behind() -> None:
+            hub = RemoteTaskHub(address, options=OPTIONS)
+            await hub.open()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await asyncio.gather(*(hub.hello() for _ in range(50)))
+
+        async def call_in_vain() -> Status:
+            hub = RemoteTaskHub(address, options=OPTIONS)
+            await hub.open()
+            with pytest.raises(CallError) as caught:
+                await hub.hello(timeout=0.4)
+            await hub.close()
+            return caught.value.status
+
+        first = hub_loop.run(call_in_vain())
+        asyncio.run(leave_calls_behind())
+        second = hub_loop.run(call_in_vain())
+    hub_loop.release()
+
+    assert (first, second) == (Status.DEADLINE_EXCEEDED, Status.DEADLINE_EXCEEDED)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
