@@ -51,6 +51,17 @@ def lines_of(stream: IO[str] | None) -> IO[str]:
     return stream
 
 
+def order_that_waits(output: IO[str]) -> str:
+    """Read until somebody has been asked to approve an order; return its instance id.
+
+    Two threads print, so that what they say may come in either order, and on one line.
+    """
+    text = ""
+    while not ("Please approve" in text and "to approve it" in text):
+        text += next(output)
+    return text.partition("Order ")[2].split()[0]
+
+
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an engine that runs in a process of its own."""
@@ -110,7 +121,7 @@ def test_an_order_is_approved_from_a_second_terminal(task_hub: str, tmp_path: Pa
         text=True,
     ) as first:
         output = lines_of(first.stdout)
-        order = next(line.split()[1] for line in output if line.startswith("Order"))
+        order = order_that_waits(output)
         second = run(task_hub, tmp_path, HUMAN_INTERACTION, "--approve", order)
 
         assert second.returncode == 0, second.stderr
@@ -125,9 +136,8 @@ def test_the_wait_for_an_approval_survives_a_killed_process(task_hub: str, tmp_p
         stdout=subprocess.PIPE,
         text=True,
     ) as first:
-        lines = [next(lines_of(first.stdout)) for _ in range(2)]
+        order = order_that_waits(lines_of(first.stdout))
         first.kill()
-    order = next(line.split()[1] for line in lines if line.startswith("Order"))
 
     approved = run(task_hub, tmp_path, HUMAN_INTERACTION, "--approve", order)
     later = run(task_hub, tmp_path, HUMAN_INTERACTION, "--ask", "--order", order)

@@ -97,10 +97,10 @@ def test_sdists_carry_the_licence(dist: Path):
 
 def test_the_blob_extra_installs_from_a_folder_of_wheels_and_runs(dist: Path, tmp_path: Path):
     environment = Environment(tmp_path)
-    wheels = [str(wheel) for wheel in dist.glob("*.whl")]
-    environment.pip("download", "--quiet", "--dest", str(dist), *wheels)
+    wheels = str(tmp_path / "wheels")
+    environment.pip("download", "--quiet", "--dest", wheels, *map(str, dist.glob("*.whl")))
 
-    environment.pip("install", "--no-index", "--find-links", str(dist), "durableflow[blob]")
+    environment.pip("install", "--no-index", "--find-links", wheels, "durableflow[blob]")
 
     assert environment.python("-c", "import durableflow_blob as b; print(b.__version__)").strip()
     assert environment.python("-m", "durableflow", "--version").split()[-1] == __version__
