@@ -11,10 +11,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from durableflow.errors import UsageError
 from durableflow.hub.mailbox import Mailbox
@@ -22,6 +24,10 @@ from durableflow.hub.mailbox import Mailbox
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# How long what ignores its cancellation may hold up the loop's end, and how often it is told again.
+PATIENCE_SECONDS: Final = 5.0
+_INSIST_SECONDS: Final = 2.0
 
 _guard = threading.Lock()
 
@@ -51,7 +57,10 @@ class HubLoop:
             return current
 
     def release(self) -> None:
-        """Let go; the last holder ends the thread, after whatever still runs was cancelled."""
+        """Let go; the last holder ends the thread, after whatever still runs was cancelled.
+
+        What does not end then is left behind after a few seconds, with a warning.
+        """
         with _guard:
             self._holders -= 1
             if self._holders > 0:
@@ -62,7 +71,9 @@ class HubLoop:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not self.is_here:
-            self._thread.join()
+            self._thread.join(3 * PATIENCE_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("The hub loop does not end; it is left behind. %s", self._place())
 
     @property
     def is_usable(self) -> bool:
@@ -141,13 +152,33 @@ class HubLoop:
         try:
             self.loop.run_forever()
         finally:
-            self._calls.deliver()
-            left = asyncio.all_tasks(self.loop)
-            for task in left:
+            try:
+                self.loop.run_until_complete(self._wind_down())
+            finally:
+                self.loop.close()
+                self._calls.deliver()  # so that whoever came too late hears of it
+
+    async def _wind_down(self) -> None:
+        """Cancel whatever runs, and what begins meanwhile, until nothing does."""
+        self._calls.deliver()
+        until = self.loop.time() + PATIENCE_SECONDS
+        while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            if self.loop.time() > until:
+                logger.warning("These do not end and are left behind: %s", rest)
+                return
+            # Again and again: wait_for, for one, loses a cancellation that comes with its result.
+            for task in rest:
                 task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.close()
+            ended, _ = await asyncio.wait(rest, timeout=min(_INSIST_SECONDS, PATIENCE_SECONDS))
+            for task in ended:
+                if not task.cancelled():
+                    task.exception()  # nobody is there who would want it
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.loop.shutdown_asyncgens(), PATIENCE_SECONDS)
+
+    def _place(self) -> str:
+        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # documented
+        return "" if frame is None else "Here:\n" + "".join(traceback.format_stack(frame))
 
 
 class Call(Generic[T]):
@@ -162,8 +193,14 @@ class Call(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     def start(self) -> None:
-        """Begin; on the hub loop."""
-        self._task = asyncio.get_running_loop().create_task(self._coroutine)
+        """Begin; on the hub loop.  Once that has ended it is as if the call had been cancelled."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._coroutine.close()
+            self._tell()
+            return
+        self._task = loop.create_task(self._coroutine)
         self._task.add_done_callback(self._done)
 
     def cancel(self) -> None:
@@ -172,8 +209,8 @@ class Call(Generic[T]):
 
     def result(self) -> T:
         """The outcome, once it is there: a value, an exception, or ``asyncio.CancelledError``."""
-        if self._task is None:
-            raise asyncio.InvalidStateError
+        if self._task is None:  # it came when the loop had ended
+            raise asyncio.CancelledError
         return self._task.result()
 
     def _cancel(self) -> None:

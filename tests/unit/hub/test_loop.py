@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -93,6 +94,92 @@ def test_the_last_release_cancels_what_still_runs() -> None:
     loop.release()
 
     assert cancelled.is_set()
+
+
+def test_what_misses_its_cancellation_at_the_end_is_cancelled_again() -> None:
+    loop = HubLoop.acquire()
+    begun, missed, cancelled = (threading.Event() for _ in range(3))
+
+    async def hang() -> None:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        missed.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    loop.submit(hang())
+    begun.wait(DEADLINE_SECONDS)
+    loop.release()
+
+    assert (missed.is_set(), cancelled.is_set(), hub_threads()) == (True, True, [])
+
+
+def test_what_is_begun_at_the_end_is_cancelled_too() -> None:
+    loop = HubLoop.acquire()
+    begun, cancelled = threading.Event(), threading.Event()
+    later: list[asyncio.Task[None]] = []
+
+    async def hang() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if later:
+                cancelled.set()
+            else:
+                later.append(asyncio.create_task(hang()))
+
+    loop.submit(hang())
+    begun.wait(DEADLINE_SECONDS)
+    loop.release()
+
+    assert cancelled.is_set()
+
+
+def test_what_never_ends_is_named_and_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("durableflow.hub.loop.PATIENCE_SECONDS", 0.05)
+    loop = HubLoop.acquire()
+    begun, freed = threading.Event(), asyncio.Event()
+
+    async def insist_on_staying() -> None:
+        begun.set()
+        while not freed.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await freed.wait()
+
+    staying = loop.submit(insist_on_staying())
+    begun.wait(DEADLINE_SECONDS)
+    loop.release()
+
+    assert (hub_threads(), staying.done()) == ([], False)
+    assert "insist_on_staying" in caplog.text
+
+
+def test_a_call_that_comes_as_the_loop_ends_is_cancelled() -> None:
+    loop = HubLoop.acquire()
+    last_turn, called, told = (threading.Event() for _ in range(3))
+
+    def hold_up_the_last_turn() -> None:
+        last_turn.set()
+        called.wait(DEADLINE_SECONDS)
+
+    def end() -> None:
+        loop.release()
+        loop.loop.call_soon(hold_up_the_last_turn)
+
+    loop.loop.call_soon_threadsafe(end)
+    last_turn.wait(DEADLINE_SECONDS)
+    call = loop.call(thread_id(), told.set)
+    called.set()
+
+    assert told.wait(DEADLINE_SECONDS)
+    with pytest.raises(asyncio.CancelledError):
+        call.result()
 
 
 def test_blocking_on_the_hub_loop_itself_is_refused(hub_loop: HubLoop) -> None:
