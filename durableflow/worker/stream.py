@@ -124,7 +124,9 @@ class WorkItemLoop:
             self._stream.cancel()
         await asyncio.wait([task], timeout=_STOP_SECONDS)
         task.cancel()
-        await asyncio.wait([task])
+        await asyncio.wait([task], timeout=_STOP_SECONDS)
+        if not task.done():
+            logger.warning("Left behind, since it does not end: %s", task)
 
     async def _run(self) -> None:
         while not self._stopped.is_set():

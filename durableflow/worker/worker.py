@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from attrs import define, field
@@ -188,22 +189,25 @@ class Worker:
             await self._stopped.wait()
             return
         self._draining = True
-        try:
+        async with AsyncExitStack() as rest:  # all of it, also if a part fails or is cancelled
+            rest.callback(self._stopped.set)
+            rest.push_async_callback(self._end)
+            rest.push_async_callback(self._settle, seconds)
             await asyncio.to_thread(self.plugins.worker_stopping, self.app)
-        finally:
-            self._check_settled()
-            if not self._settled.is_set() and await self._heeds_filters():
-                self._stream.renew()
-            else:
-                await self._stream.stop()
-            await _wait(self._settled, seconds)
-            await self._stream.stop()
-            await self._end()
 
     async def stop(self) -> None:
         """Stop at once, also when a drain is under way: what runs is given back."""
         self._settled.set()
         await self.drain(0)
+
+    async def _settle(self, seconds: float) -> None:
+        self._check_settled()
+        if not self._settled.is_set() and await self._heeds_filters():
+            self._stream.renew()
+        else:
+            await self._stream.stop()
+        await _wait(self._settled, seconds)
+        await self._stream.stop()
 
     async def _heeds_filters(self) -> bool:
         """Whether a stream that wants nothing gets nothing, as from an engine of ours.
@@ -229,7 +233,6 @@ class Worker:
         await self._orchestrations.close(_CANCEL_SECONDS)
         if self._health is not None:
             self._health.stop()
-        self._stopped.set()
 
     def _check_settled(self) -> None:
         parts = (self._completions, self._orchestrations, self._activities)

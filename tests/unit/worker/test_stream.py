@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 
@@ -287,3 +288,24 @@ async def test_what_grpc_says_of_an_item_that_is_too_large_is_understood() -> No
     assert problem is not None
     assert "vs. 65536" in problem
     assert "Raise max_message_bytes" in problem
+
+
+async def test_a_task_hub_that_does_not_let_go_holds_up_the_end_only_so_long(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def hello(*, timeout: float | None = None) -> None:
+        asked.set()
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    monkeypatch.setattr(bench.hub, "hello", hello)
+    bench.loop.start()
+    await asked.wait()
+    async with asyncio.timeout(20):
+        await bench.loop.stop()
+
+    assert "durableflow-work-items" in caplog.text
+    released.set()

@@ -531,6 +531,28 @@ async def test_stopping_cuts_a_drain_short(bench: Bench) -> None:
     gate.opened.set()
 
 
+async def test_a_drain_that_is_cancelled_stops_at_once(bench: Bench) -> None:
+    gate = Gate()
+
+    def work() -> None:
+        gate.block()
+
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+    await gate.wait_entered()
+
+    draining = asyncio.create_task(bench.drain(3600))
+    await bench.until(lambda: bench.hub.streams[-1].cancelled)
+    draining.cancel()
+    async with asyncio.timeout(SECONDS):
+        await bench.stop()
+
+    assert bench.hub.abandoned == [("t1", {})]
+    assert draining.cancelled()
+    gate.opened.set()
+
+
 async def test_draining_closes_the_sessions(bench: Bench) -> None:
     closed = threading.Event()
 
