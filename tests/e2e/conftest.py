@@ -57,8 +57,9 @@ class Program:
     def kill(self) -> None:
         self.process.kill()
         self.end()
+        assert not self._reader.is_alive(), f"others still write:\n{self.output}"
         assert self.process.stdout is not None
-        self.process.stdout.close()
+        self.process.stdout.close()  # which would wait for the reader, and heed no signal
 
     def _read(self) -> None:
         assert self.process.stdout is not None
