@@ -233,7 +233,8 @@ class Committer:
     def _wake_flushes(self) -> None:
         flushes, self._flushes = self._flushes, []
         for flush in flushes:
-            flush.set_result(None)
+            if not flush.done():  # whoever waited may have been cancelled
+                flush.set_result(None)
 
 
 def _fail(future: asyncio.Future[None], error: Exception) -> None:

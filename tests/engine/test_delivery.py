@@ -13,6 +13,7 @@ from durableflow.protocol.status import Status
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
     COMPLETED,
+    DEADLINE_SECONDS,
     HOUR,
     PENDING,
     RUNNING,
@@ -738,6 +739,27 @@ async def test_an_idle_stream_is_pinged_every_thirty_seconds(
     await worker.ping()
 
     assert early == 0
+
+
+@pytest.mark.parametrize("moment", range(8))
+async def test_calls_under_way_end_although_the_close_that_awaits_them_is_cancelled(
+    opened: OpenEngine, moment: int
+) -> None:
+    client = Client(await opened())
+    first = asyncio.create_task(client.start(id="a"))
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    second = asyncio.create_task(client.start(id="b"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(client.hub.close())
+    for _ in range(2):
+        await asyncio.sleep(0)
+    closing.cancel()
+
+    _, under_way = await asyncio.wait([first, second], timeout=DEADLINE_SECONDS)
+
+    assert not under_way
+    await asyncio.gather(first, second, return_exceptions=True)
 
 
 async def test_closing_ends_streams_and_calls_with_unavailable(opened: OpenEngine) -> None:
