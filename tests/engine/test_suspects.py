@@ -59,7 +59,7 @@ async def runs_until_it_survives(file: Path) -> tuple[int, dict[str, str]]:
     words = [sys.executable, "-m", "tests.engine.killer", str(file)]
     for deaths in range(20):
         outcome = await asyncio.to_thread(
-            subprocess.run, words, cwd=ROOT, capture_output=True, text=True
+            subprocess.run, words, cwd=ROOT, capture_output=True, text=True, timeout=40
         )
         if outcome.returncode == 0:
             return deaths, json.loads(outcome.stdout)

@@ -93,4 +93,8 @@ def _process(words: list[str], ready: str, folder: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.communicate(timeout=DEADLINE_SECONDS)
+            try:
+                process.communicate(timeout=DEADLINE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise

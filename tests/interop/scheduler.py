@@ -104,7 +104,7 @@ class StandIn:
 
     def stop(self) -> None:
         self.break_streams()
-        self._server.stop(0).wait()
+        assert self._server.stop(0).wait(20)
         self._behind.close()
 
     def break_streams(self) -> None:
