@@ -28,6 +28,8 @@ T = TypeVar("T")
 # How long what ignores its cancellation may hold up the loop's end, and how often it is told again.
 PATIENCE_SECONDS: Final = 5.0
 _INSIST_SECONDS: Final = 2.0
+# How long the last holder waits for the thread, which may hang for other reasons.
+_END_SECONDS: Final = 20.0
 
 _guard = threading.Lock()
 
@@ -71,7 +73,7 @@ class HubLoop:
             return
         self.loop.call_soon_threadsafe(self.loop.stop)
         if not self.is_here:
-            self._thread.join(3 * PATIENCE_SECONDS)
+            self._thread.join(_END_SECONDS)
             if self._thread.is_alive():
                 logger.warning("The hub loop does not end; it is left behind. %s", self._place())
 
