@@ -17,7 +17,7 @@ from durableflow.errors import ConversionError, OrchestratorError, SetupError, U
 from durableflow.protocol.actions import complete_orchestration, continue_as_new
 from durableflow.protocol.failures import FailureDetails, from_exception
 from durableflow.registry import ABSENT, OrchestratorDefinition
-from durableflow.replay import misuse
+from durableflow.replay import closing, misuse
 from durableflow.replay.journal import Journal
 from durableflow.replay.tasks import Deferred
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_STEPS: Final = 10_000
-_MOST_CLOSES: Final = 10
 
 
 @frozen
@@ -149,23 +148,16 @@ class Executor:
         self.awaited = None
         if running is None:
             return
-        problem: BaseException | None = None
-        for _ in range(_MOST_CLOSES):
-            try:
-                running.close()
-                break
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001 -- as in start; the instance itself is not affected
-                problem = error
-        if problem is not None:
+        with closing.python_silenced() as ignored:
+            problem = closing.close(running)
+            del running  # the last reference: this is where Python frees it
+        words = closing.warning(problem, ignored)
+        if words is not None:
             logger.warning(
-                "Orchestrator '%s', instance '%s': the code waited or raised while its session "
-                "was closed (%s). Only that session is gone; the instance goes on. Keep `yield` "
-                "and `await` out of `finally` and `except GeneratorExit`.",
+                "Orchestrator '%s', instance '%s': %s",
                 self.definition.name,
                 self.journal.instance_id,
-                problem,
+                words,
             )
 
     @property
