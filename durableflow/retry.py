@@ -14,11 +14,16 @@ import attrs
 from durableflow.errors import UsageError
 from durableflow.protocol.failures import FailureDetails
 
-ErrorType: TypeAlias = type[BaseException] | str
+ErrorType: TypeAlias = type[Exception] | str
 Predicate: TypeAlias = Callable[[FailureDetails], bool]
 
 LONGEST_DELAY: Final = timedelta(days=3650)
 """No delay is longer: backoff that has grown past ten years would overflow dates."""
+
+_WHAT_TO_GIVE: Final = (
+    "give an exception class or its name, several of them, or a plain function that takes "
+    "FailureDetails and returns whether to try again"
+)
 
 
 def _duration(value: Any) -> Any:
@@ -79,22 +84,43 @@ def _retry_on(
 
 
 def _check_retry_on(_policy: RetryPolicy, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if isinstance(value, tuple):
-        is_fine = bool(value) and all(map(_is_error_type, value))
+    if isinstance(value, tuple) and value:
+        refused = [each for each in value if not _is_error_type(each)]
     else:
-        is_fine = value is None or (callable(value) and not inspect.iscoroutinefunction(value))
-    if not is_fine:
-        raise UsageError(
-            f"RetryPolicy({attribute.name}={value!r}): give an exception class or its name, "
-            "several of them, or a plain function that takes FailureDetails and returns whether "
-            "to try again."
-        )
+        refused = [] if value is None or _is_predicate(value) else [value]
+    if refused:
+        why = _why_refused(refused[0])
+        raise UsageError(f"RetryPolicy({attribute.name}={_shown(value)}): {why}.")
+
+
+def _shown(value: Any) -> str:
+    """Show what was given: a single type without the tuple that was made of it."""
+    return repr(value[0] if isinstance(value, tuple) and len(value) == 1 else value)
 
 
 def _is_error_type(value: Any) -> bool:
     if isinstance(value, str):
-        return bool(value)
-    return isinstance(value, type) and issubclass(value, BaseException)
+        return bool(value.strip())
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def _is_predicate(value: Any) -> bool:
+    """Whether calling it can give an answer, rather than something that would have to be run."""
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    called = (value, getattr(value, "__call__", None))  # noqa: B004 -- objects, too, may be async
+    return callable(value) and not any(is_kind(each) for is_kind in kinds for each in called)
+
+
+def _why_refused(value: Any) -> str:
+    if isinstance(value, BaseException):
+        return f"{value!r} is one exception, not a class of them. Give {type(value).__name__}"
+    if isinstance(value, type) and issubclass(value, BaseException):
+        return (
+            f"{value.__name__} is no subclass of Exception: it stands for the end of a program, a "
+            "thread or a coroutine, which is not tried again. Give Exception or subclasses of it; "
+            "without retry_on every failure is tried again"
+        )
+    return _WHAT_TO_GIVE
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +140,8 @@ class RetryPolicy:
             from zero on.  The parts look random, and are the same in every replay.
         retry_on: What is tried again: failures of these types (their causes do not count; see
             ``FailureDetails.is_a``), or those for which a function returns true.  It is asked
-            once, when the failure arrives, and must depend on nothing else.  None: every failure.
+            once, when the failure arrives, and must depend on nothing else.  Types are subclasses of
+            ``Exception``, or names of any.  None: every failure.
 
     Raises:
         UsageError: a value is out of range or of another type.

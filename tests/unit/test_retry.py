@@ -127,6 +127,42 @@ def test_a_value_out_of_range_is_refused_by_name(field, value):
         RetryPolicy(**arguments)
 
 
+class AsksLater:
+    async def __call__(self, failure: FailureDetails) -> bool:
+        return True
+
+
+def yields_answers(failure: FailureDetails) -> Any:
+    yield True
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "words"),
+    [
+        (BaseException, "retry_on=<class 'BaseException'>.*BaseException is no subclass of Exc"),
+        (KeyboardInterrupt, "KeyboardInterrupt is no subclass of Exception: .*Give Exception"),
+        ([ValueError, GeneratorExit], "GeneratorExit is no subclass .*without retry_on every"),
+        (object, "<class 'object'>.*give an exception class or its name"),
+        (ValueError("no"), "is one exception, not a class of them. Give ValueError"),
+        ([OSError, ValueError("no")], "is one exception, not a class of them. Give ValueError"),
+        ("  ", "give an exception class or its name"),
+        (AsksLater(), "plain function"),
+        (yields_answers, "plain function"),
+    ],
+)
+def test_what_cannot_be_tried_again_is_refused_with_the_reason(retry_on: Any, words: str):
+    with pytest.raises(UsageError, match=words):
+        policy_for(retry_on)
+
+
+@pytest.mark.parametrize(
+    "retry_on",
+    [OSError, [OSError, "a.B"], {OSError}, (OSError,), "SystemExit", lambda failure: True, any],
+)
+def test_types_their_names_and_functions_are_taken(retry_on: Any):
+    assert policy_for(retry_on).retry_on is not None
+
+
 @given(policies, st.integers(1, 10_000), st.integers(1, 10_000))
 def test_waits_never_shrink_from_attempt_to_attempt(policy, one, other):
     earlier = policy.next_delay(attempt=min(one, other), elapsed=timedelta(0))
