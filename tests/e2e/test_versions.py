@@ -20,7 +20,9 @@ from durableflow import (
     OrchestrationStatus,
     WaitTimeoutError,
     WorkerVersionRouting,
+    hookimpl,
 )
+from durableflow.notifications import TurnFinished
 
 pytestmark = pytest.mark.e2e
 
@@ -142,6 +144,60 @@ def test_what_a_worker_turns_down_is_parked_until_another_comes(task_hub: str):
     with app_with(task_hub, None, plugins=[newer]).running() as client:
         state = client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
         assert state.get_output() == ["None", "2.0"]
+
+
+class Deliveries:
+    """Counts the turns that a worker was given, whatever it did with them."""
+
+    def __init__(self) -> None:
+        self._turns: list[TurnFinished] = []
+
+    @hookimpl
+    def turn_finished(self, turn: TurnFinished) -> None:
+        self._turns.append(turn)
+
+    def of(self, instance_id: str) -> list[TurnFinished]:
+        return [turn for turn in self._turns if turn.instance_id == instance_id]
+
+
+def test_a_version_that_a_worker_turns_down_comes_back_after_a_growing_delay(task_hub: str):
+    deliveries, patient = Deliveries(), Deliveries()
+    older = WorkerVersionRouting(version="11.0", match="current_or_older")
+    with app_with(task_hub, None, plugins=[older, deliveries]).running() as client:
+        instance_id = client.schedule_new_orchestration("order", version="12.0")
+        until(client, instance_id, lambda state: state.parked is not None)
+        for number in range(50):
+            client.raise_orchestration_event(instance_id, f"event {number}")
+        until(client, instance_id, lambda _: len(deliveries.of(instance_id)) >= 3)
+        client.run_orchestration("order", version="11.0", timeout=SECONDS)
+        turns = deliveries.of(instance_id)
+
+    first, second, third, *_ = (turn.time for turn in turns)
+    assert {turn.outcome for turn in turns} == {"parked"}
+    assert second - first >= timedelta(seconds=1)
+    assert third - second >= timedelta(seconds=2)
+
+    newer = WorkerVersionRouting(version="12.0", match="current_or_older")
+    with app_with(task_hub, None, plugins=[newer, patient]).running() as client:
+        client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+
+    assert [turn.outcome for turn in patient.of(instance_id)] == ["completed"]
+
+
+def test_a_version_that_no_worker_has_is_delivered_to_none_until_one_comes(task_hub: str):
+    in_vain, deliveries = Deliveries(), Deliveries()
+    with app_with(task_hub, "21.0", plugins=[in_vain]).running() as client:
+        instance_id = client.schedule_new_orchestration("order", version="22.0")
+        for _ in range(20):
+            client.run_orchestration("order", version="21.0", timeout=SECONDS)
+        client.raise_orchestration_event(instance_id, "hurry")
+        client.run_orchestration("order", version="21.0", timeout=SECONDS)
+
+    with app_with(task_hub, "22.0", plugins=[deliveries]).running() as client:
+        client.wait_for_orchestration_completion(instance_id, timeout=SECONDS)
+
+    assert in_vain.of(instance_id) == []
+    assert [turn.outcome for turn in deliveries.of(instance_id)] == ["completed"]
 
 
 def test_what_a_worker_is_to_fail_fails_with_the_reason(task_hub: str):
