@@ -104,7 +104,7 @@ class Delivery:
         """Give work to a stream now, or queue it."""
         key = work.key
         stream = None if self._paused else self._choose(key, work.preferred)
-        if stream is not None and key not in self._queues:
+        if stream is not None and not self._comes_after_others(key, stream):
             work.send(stream)
             return
         if self._streams and key not in self._unserved and not self._takers_of(key):
@@ -186,6 +186,12 @@ class Delivery:
             return preferred
         free = [stream for stream in takers if stream.has_slot(kind)]
         return min(free, key=lambda stream: stream.load(kind), default=None)
+
+    def _comes_after_others(self, key: QueueKey, stream: Stream) -> bool:
+        """Work waits that would get the place on this stream if it had come free before."""
+        return key in self._queues or any(
+            other[0] == key[0] and stream in self._takers_of(other) for other in self._queues
+        )
 
     def _takers_of(self, key: QueueKey) -> list[Stream]:
         takers = self._takers.get(key)

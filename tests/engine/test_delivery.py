@@ -9,11 +9,13 @@ import pytest
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.engine.engine import Engine
 from durableflow.errors import CallError
+from durableflow.protocol.actions import continue_as_new
 from durableflow.protocol.status import Status
 from tests.engine.conftest import OpenEngine
 from tests.engine.driver import (
     COMPLETED,
     DEADLINE_SECONDS,
+    END,
     HOUR,
     PENDING,
     RUNNING,
@@ -222,6 +224,27 @@ async def test_a_worker_holds_no_more_items_than_it_asked_for(
 
     assert more_turns == []
     assert more_activities == ["2"]
+
+
+async def test_one_that_goes_on_for_ever_does_not_keep_the_only_place_from_others(
+    engine: Engine, client: Client
+) -> None:
+    async with Worker(engine, turns=1) as worker:
+        await client.start("eternal", id="eternal")
+        turn = await worker.turn("eternal")
+        await client.start("order", id="a")
+        await client.start("invoice", id="b")
+
+        order = [turn.id]
+        while len(order) < 6:
+            if turn.id == "eternal":
+                await turn.complete(continue_as_new(END, "1"))
+            else:
+                await turn.finish()
+            turn = await worker.turn()
+            order.append(turn.id)
+
+    assert order == ["eternal", "a", "b", "eternal", "eternal", "eternal"]
 
 
 async def test_a_turn_is_given_no_more_than_a_message_takes_and_the_rest_in_order(
