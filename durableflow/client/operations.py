@@ -8,12 +8,9 @@ conversion, which may run user code, happens on the caller's thread.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import math
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf.wrappers_pb2 import StringValue
 
@@ -30,16 +27,15 @@ from durableflow.client.models import (
     OrchestrationStatus,
     PurgeInstancesResult,
 )
-from durableflow.client.outstanding import Outstanding, outstanding
-from durableflow.client.references import AnyOrchestrator, Timeout
+from durableflow.client.overdue import EXPLAIN_SECONDS, reason_of
+from durableflow.client.references import AnyOrchestrator, Timeout, seconds_of
 from durableflow.client.replies import next_token, purged, query_request, state_of
 from durableflow.client.starting import Options, Start, plan_start
-from durableflow.client.takers import find_takers
 from durableflow.client.versions import UNFINISHED, VersionCount, VersionInUse
-from durableflow.client.waiting import why_not_yet
 from durableflow.errors import (
     CallError,
     InstanceAlreadyExistsError,
+    InstanceNotFoundError,
     OperationalError,
     OutcomeUnknownError,
     UsageError,
@@ -51,9 +47,6 @@ T = TypeVar("T")
 Work: TypeAlias = Coroutine[Any, Any, T]
 _State: TypeAlias = OrchestrationState[Any]
 _Wait: TypeAlias = Callable[..., Awaitable[pb.GetInstanceResponse]]
-
-EXPLAIN_SECONDS: Final = 2.0
-"""How long a wait that has timed out may still take to find out why."""
 
 
 class Operations:
@@ -79,7 +72,8 @@ class Operations:
         async def work() -> _State:
             deadline = _deadline(seconds)
             subject = self._subject("run_orchestration", await self._start(start))
-            return await self._wait(subject, self._hub.wait_for_instance_completion, deadline)
+            wait = self._hub.wait_for_instance_completion
+            return await self._wait(subject, wait, deadline, is_over=_has_ended)
 
         return work()
 
@@ -98,7 +92,7 @@ class Operations:
         deadline = _deadline(seconds_of(timeout))
         subject = self._subject("wait_for_orchestration_start", instance_id)
         wait = self._hub.wait_for_instance_start
-        return await self._wait(subject, wait, deadline, fetch_payloads)
+        return await self._wait(subject, wait, deadline, fetch_payloads, is_over=_has_started)
 
     async def wait_for_completion(
         self, instance_id: str, *, fetch_payloads: bool, timeout: Timeout
@@ -108,7 +102,7 @@ class Operations:
         deadline = _deadline(seconds_of(timeout))
         subject = self._subject("wait_for_orchestration_completion", instance_id)
         wait = self._hub.wait_for_instance_completion
-        return await self._wait(subject, wait, deadline, fetch_payloads)
+        return await self._wait(subject, wait, deadline, fetch_payloads, is_over=_has_ended)
 
     def raise_event(self, instance_id: str, event_name: str, data: Any) -> Work[object]:
         """Send an event to an instance."""
@@ -237,35 +231,47 @@ class Operations:
         return send
 
     async def _wait(
-        self, subject: Subject, call: _Wait, deadline: float | None, fetch_payloads: bool = True
+        self,
+        subject: Subject,
+        call: _Wait,
+        deadline: float | None,
+        fetch_payloads: bool = True,
+        *,
+        is_over: Callable[[_State], bool],
     ) -> _State:
         send = self._get(subject, fetch_payloads, call)
         reply = await calls.wait(send, subject, deadline=deadline)
         if reply is None:
-            raise WaitTimeoutError(
-                f"{subject.operation}: the time is up, and instance {subject.instance_id!r} goes on. "
-                f"{await self._why(subject)}."
-            )
+            return await self._look_once_more(subject, fetch_payloads, is_over)
         if not reply.exists:
             raise calls.instance_not_found(subject)
         return self._state_of(reply, subject, fetch_payloads)
 
-    async def _why(self, subject: Subject) -> str:
+    async def _look_once_more(
+        self, subject: Subject, fetch_payloads: bool, is_over: Callable[[_State], bool]
+    ) -> _State:
+        """Return the state that was waited for, if it is there now that the time is up."""
+        look = partial(self._look, subject, False)
         try:
-            reply = await self._get(subject, False)(EXPLAIN_SECONDS)
+            state = await look()
+            if is_over(state):
+                return await self._look(subject, fetch_payloads)
+            read_history = partial(self._events, subject.instance_id, None, EXPLAIN_SECONDS)
+            why = await reason_of(state, self._core, look, read_history)
+        except InstanceNotFoundError:
+            raise
         except OperationalError as error:
-            return f"{self._hub.description} does not say why: {error}"
+            why = f"{self._hub.description} does not say why: {error}"
+        raise WaitTimeoutError(
+            f"{subject.operation}: the time is up, and instance {subject.instance_id!r} goes on. "
+            f"{why}."
+        )
+
+    async def _look(self, subject: Subject, fetch_payloads: bool) -> _State:
+        reply = await self._get(subject, fetch_payloads)(EXPLAIN_SECONDS)
         if not reply.exists:
             raise calls.instance_not_found(subject)
-        state = self._state_of(reply, subject, False)
-        waits_for = None
-        if state.runtime_status is OrchestrationStatus.RUNNING:
-            with contextlib.suppress(OperationalError):  # it is a help, and no more
-                events = await self._events(subject.instance_id, None, EXPLAIN_SECONDS)
-                waits_for = outstanding(events)
-        asked = waits_for or Outstanding()
-        takers = await find_takers(self._hub, state, asked, EXPLAIN_SECONDS)
-        return why_not_yet(state, self._core, waits_for, takers)
+        return self._state_of(reply, subject, fetch_payloads)
 
     async def _events(
         self, instance_id: str, execution_id: str | None, timeout: float | None
@@ -325,19 +331,12 @@ class Pages:
         ]
 
 
-def seconds_of(timeout: Timeout) -> float | None:
-    """Read a timeout, given as seconds or as a ``timedelta``; None is no timeout.
+def _has_started(state: _State) -> bool:
+    return state.runtime_status is not OrchestrationStatus.PENDING
 
-    Raises:
-        UsageError: it is neither, or negative.
-    """
-    if timeout is None:
-        return None
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not is_number or math.isnan(seconds) or seconds < 0:
-        raise UsageError(f"timeout={timeout!r}: give seconds of zero or more, or a timedelta.")
-    return None if math.isinf(seconds) else float(seconds)
+
+def _has_ended(state: _State) -> bool:
+    return state.is_terminal
 
 
 def _check_switch(**switch: object) -> None:

@@ -19,11 +19,13 @@ class Outstanding:
         activities: The name and version ("" for none) of each activity, once.
         children: The name and instance id of each sub-orchestration.
         next_timer: When the first timer fires; None if there is none.
+        has_begun: A turn of the execution is in its history.
     """
 
     activities: tuple[tuple[str, str], ...] = ()
     children: tuple[tuple[str, str], ...] = ()
     next_timer: datetime | None = None
+    has_begun: bool = True
 
 
 def outstanding(events: Iterable[pb.HistoryEvent]) -> Outstanding:
@@ -31,7 +33,9 @@ def outstanding(events: Iterable[pb.HistoryEvent]) -> Outstanding:
     activities: dict[int, tuple[str, str]] = {}
     children: dict[int, tuple[str, str]] = {}
     timers: dict[int, datetime] = {}
+    has_begun = False
     for event in events:
+        has_begun = True
         match event.WhichOneof("eventType"):
             case "taskScheduled":
                 called = event.taskScheduled
@@ -55,4 +59,5 @@ def outstanding(events: Iterable[pb.HistoryEvent]) -> Outstanding:
         tuple(dict.fromkeys(activities.values())),
         tuple(children.values()),
         min(timers.values(), default=None),
+        has_begun,
     )

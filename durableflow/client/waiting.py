@@ -19,12 +19,15 @@ def why_not_yet(
     core: ClientCore,
     waits_for: Outstanding | None = None,
     takers: Takers | None = None,
+    *,
+    continues: bool = False,
 ) -> str:
     """Say what an instance waits for, and what to do, as far as this side can know.
 
     Args:
         waits_for: What its history shows; None if that is not known.
         takers: Which work its hub's workers take; None if that is not known.
+        continues: It was seen to continue as new at once.
 
     Returns:
         Text without a full stop at its end.
@@ -39,6 +42,14 @@ def why_not_yet(
     if status is OrchestrationStatus.PENDING or runs is False:
         return f"{status}: {_why_no_turn(state, core, runs)}"
     since = f"{state.last_updated_at:%Y-%m-%d %H:%M:%S} UTC"
+    if continues:
+        return (
+            f"{status}: it continues as new again and again, the last time seen at {since}. To end, "
+            "it must return without ctx.continue_as_new; else let it wait for a timer or an event "
+            "before that"
+        )
+    if waits_for is not None and not waits_for.has_begun:
+        return f"{status}: since {since} its next turn has been due, or a worker has been making it"
     if waits_for is None:
         what = "activities, timers or events; get_orchestration_history shows them"
     else:

@@ -230,6 +230,65 @@ def test_wait_that_times_out_on_a_silent_hub_says_that(client: Client, hub: Any)
         client.wait_for_orchestration_start("a1", timeout=0)
 
 
+def test_wait_without_any_time_returns_what_is_there_already(
+    client: Client, hub: Any, state_message: StateMessage
+) -> None:
+    hub.answers("wait_for_instance_completion", Status.DEADLINE_EXCEEDED)
+    hub.answers("wait_for_instance_start", Status.DEADLINE_EXCEEDED)
+    hub.answers("get_instance", found(state_message("COMPLETED", output='"done"')))
+
+    ended = client.wait_for_orchestration_completion("a1b2", timeout=0)
+    begun = client.wait_for_orchestration_start("a1b2", timeout=0, fetch_payloads=False)
+
+    assert ended.get_output() == "done"
+    assert begun.runtime_status is OrchestrationStatus.COMPLETED
+    assert hub.requests[-1].getInputsAndOutputs is False
+
+
+def executions(state_message: StateMessage, *ids: str) -> list[pb.GetInstanceResponse]:
+    replies = [found(state_message("RUNNING")) for _ in ids]
+    for reply, execution_id in zip(replies, ids, strict=True):
+        reply.orchestrationState.executionId.value = execution_id
+    return replies
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (
+            ["e1", "e2"],
+            "RUNNING: it continues as new again and again.*wait for a timer or an event",
+        ),
+        (["e1", "e1"], "RUNNING: since .* its next turn has been due"),
+    ],
+)
+def test_wait_that_times_out_between_two_executions_looks_twice(
+    client: Client, hub: Any, state_message: StateMessage, seen: list[str], words: str
+) -> None:
+    async def no_events(request: Any, *, timeout: float | None) -> AsyncIterator[pb.HistoryChunk]:
+        yield pb.HistoryChunk()
+
+    hub.stream_instance_history = no_events
+    hub.answers("wait_for_instance_completion", Status.DEADLINE_EXCEEDED)
+    hub.answers("get_instance", *executions(state_message, *seen))
+
+    with pytest.raises(WaitTimeoutError, match=words):
+        client.wait_for_orchestration_completion("a1b2", timeout=0)
+
+
+@pytest.mark.parametrize(
+    "timeout", [None, 10**400, 1e300, float("inf"), timedelta.max], ids=lambda t: str(t)[:9]
+)
+def test_timeouts_of_a_century_and_more_are_none(
+    client: Client, hub: Any, state_message: StateMessage, timeout: Any
+) -> None:
+    hub.answers("wait_for_instance_start", found(state_message("COMPLETED")))
+
+    client.wait_for_orchestration_start("a1b2", timeout=timeout)
+
+    assert hub.timeouts == [None]
+
+
 @pytest.mark.parametrize("timeout", [-1, float("nan"), "5", True, timedelta(seconds=-1)])
 def test_timeouts_that_make_no_sense_are_refused(client: Client, timeout: Any) -> None:
     with pytest.raises(UsageError, match="timeout="):

@@ -71,3 +71,8 @@ def test_the_soonest_timer_is_told() -> None:
     late, soon = (datetime(2026, 1, day, tzinfo=UTC) for day in (9, 5))
 
     assert outstanding([timer(1, late), timer(2, soon)]).next_timer == soon
+
+
+def test_an_execution_without_a_turn_is_told_from_one_that_waits_for_nothing() -> None:
+    assert not outstanding([]).has_begun
+    assert outstanding([scheduled(1, "charge"), completed(1)]).has_begun
