@@ -43,6 +43,7 @@ from durableflow.versioning import Abandon, Fail, VersionRequest
 from durableflow.worker.guards import Guard
 from durableflow.worker.notices import Execution
 from durableflow.worker.payload_log import log_turn
+from durableflow.worker.restarts import Restarts
 from durableflow.worker.sessions import KeptSession, Key, SessionCache, Tail
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,7 @@ class TurnRunner:
         self._fail_on_nondeterminism = settings.on_nondeterminism == "fail"
         guards = settings.determinism_guards
         self._guard = None if guards == "off" else Guard(guards)
+        self._restarts = Restarts()
         self.sessions = SessionCache(
             most=settings.session_cache_count,
             most_bytes=settings.session_cache_bytes,
@@ -228,6 +230,7 @@ class TurnRunner:
             give_parent(turn.actions, trace.own if self._traces else trace.parent)
         turn = self._within_limits(kept.name, turn)
         log_turn(kept.name, request.instanceId, request.newEvents, turn.actions)
+        self._restarts.note(kept.name, request, turn, first=not start)
         if turn.finished:
             session.close()
         else:

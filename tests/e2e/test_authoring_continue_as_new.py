@@ -14,6 +14,7 @@ from durableflow import (
     OrchestrationContext,
     OrchestrationFailedError,
     OrchestrationStatus,
+    WaitTimeoutError,
     when_any,
 )
 from tests.e2e.watching import SECONDS, output, until, until_status
@@ -147,6 +148,11 @@ async def goes_on_with_the_wrong_type(ctx: OrchestrationContext, n: int) -> None
     ctx.continue_as_new("many")
 
 
+@app.orchestrator
+def never_rests(ctx: OrchestrationContext, n: int) -> None:
+    ctx.continue_as_new(n + 1)
+
+
 @pytest.fixture(scope="module")
 def client(task_hub: str) -> Iterator[Client]:
     with app.running(task_hub=task_hub) as client:
@@ -237,6 +243,34 @@ def test_an_eternal_orchestration_can_be_terminated(client: Client):
     client.terminate_orchestration(instance, output="enough")
 
     until_status(client, instance, OrchestrationStatus.TERMINATED)
+
+
+def test_one_that_never_rests_is_told_so_and_starves_nobody(
+    task_hub: str, caplog: pytest.LogCaptureFixture
+):
+    narrow = App("narrow", max_concurrent_orchestrations=1)
+    narrow.add_orchestrator(never_rests)
+    narrow.add_orchestrator(count_down)
+    narrow.add_activity(decrement)
+    with narrow.running(task_hub=task_hub) as client:
+        endless = [client.schedule_new_orchestration(never_rests, input=1) for _ in range(3)]
+        for instance in endless:
+            until(client, instance, lambda state: state.get_input() > 200)
+        others = [client.schedule_new_orchestration(count_down, input=3) for _ in range(5)]
+        results = [output(client, other) for other in others]
+        with pytest.raises(
+            WaitTimeoutError, match=r"RUNNING: (it continues as new|since .* its next turn)"
+        ):
+            client.wait_for_orchestration_completion(endless[0], timeout=0.1)
+        for instance in endless:
+            client.terminate_orchestration(instance)
+
+    assert results == ["lift-off"] * 5
+    warnings = [record.getMessage() for record in caplog.records]
+    for instance in endless:
+        (warning,) = [text for text in warnings if instance in text]
+        assert "Orchestrator 'never_rests'" in warning
+        assert "100 times in a row without waiting for anything" in warning
 
 
 @pytest.mark.parametrize(
