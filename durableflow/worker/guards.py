@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import _socket
 import _thread
+import contextlib
+import importlib
 import inspect
 import logging
 import os
@@ -97,6 +99,9 @@ def _forbidden_functions() -> Iterator[tuple[Any, tuple[str, str]]]:
             if function is not None:
                 yield function, (f"{module.__name__.removeprefix('_')}.{name}", reason)
     yield open, ("open", _OUTSIDE)
+    with contextlib.suppress(ImportError, AttributeError):  # not everywhere is it there
+        of_time = importlib.import_module("_uuid").generate_time_safe
+        yield of_time, ("uuid.uuid1", _CHANCE)
 
 
 _FORBIDDEN: Final = dict(_forbidden_functions())

@@ -47,6 +47,7 @@ FORBIDDEN: dict[str, Callable[[], Any]] = {
     "random.seed": lambda: random.seed(1),
     "random.Random": lambda: random.Random(),
     "os.urandom": lambda: uuid.uuid4(),
+    "uuid.uuid1": lambda: uuid.uuid1(),
     "os.urandom ": lambda: secrets.token_hex(),
     "os.urandom  ": lambda: os.urandom(1),
     "os.listdir": lambda: os.listdir("."),  # noqa: PTH208 -- what is guarded against
