@@ -7,7 +7,7 @@ changes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from attrs import define, field
@@ -177,6 +177,8 @@ class ActivityRunner:
         return definition.function, (*context, value)
 
     def _finish(self, job: ActivityJob, value: object) -> None:
+        if isinstance(value, Coroutine):
+            value.close()  # it is refused below, and Python need not complain as well
         if value is not None and job.definition is not None:
             place = job.place_of_result
             text = self._converter.dumps(value, job.definition.output_type, where=place)

@@ -149,6 +149,18 @@ def test_a_result_that_cannot_travel_fails_for_good() -> None:
     assert job.failure.isNonRetriable
 
 
+def test_a_coroutine_that_was_returned_fails_in_our_words_alone() -> None:
+    """Warnings are errors here: Python would say that it was never awaited."""
+
+    async def later() -> int:
+        return 1
+
+    error_type, message = error_of(ran(lambda: later()))
+
+    assert error_type == "durableflow.errors.ConversionError"
+    assert "coroutine has no JSON form; await it first" in message
+
+
 def test_a_failure_carries_its_causes_and_may_be_retried() -> None:
     def work() -> None:
         try:
