@@ -391,7 +391,7 @@ def input_type(definition: ActivityDefinition | OrchestratorDefinition, input: A
     parameter = definition.input
     if parameter is None:
         if input is not None:
-            raise OrchestratorError(misuse.input_unwanted(definition.label, input))
+            raise OrchestratorError(misuse.input_unwanted(definition, input))
         return Any
     if input is None and parameter.when_absent() is ABSENT:
         raise OrchestratorError(misuse.input_missing(definition.label, parameter.type))

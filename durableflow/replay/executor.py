@@ -86,7 +86,7 @@ class Executor:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 -- whatever user code raises, SystemExit too, ends its own instance and not the worker
-            self.fail(error)
+            self.fail(misuse.explained(error))
             return
         if isinstance(result, Generator | Coroutine):
             self.running = result

@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Generator, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from durableflow.definitions import ActivityDefinition, OrchestratorDefinition
 from durableflow.errors import ConversionError, OrchestratorError
 from durableflow.replay import foreign
 from durableflow.replay.sources import (
@@ -31,6 +32,7 @@ _NOT_AWAITABLE: Final = re.compile("can't be used in 'await' expression|can't be
 _GENERATOR: Final = re.compile(r"\bgenerator\b")
 _OF_A_TASK: Final = re.compile(r"\bTask\b")
 _MOST_NAMED: Final = 3
+_BY_POSITION: Final = re.compile(r"^(?:Calls|OrchestrationContext)\.(\w+)\(\) takes .* positional")
 _FUTURE: Final = re.compile(r"object '?\w*Future\b")
 SEVERAL_CONTEXTS: Final = (
     "These tasks belong to several orchestrations. Combine only tasks made by the context that "
@@ -105,6 +107,11 @@ def explained(error: BaseException) -> BaseException:
         else:
             error.add_note(foreign.ONLY_TASKS if called is None else _called_directly(called))
         return error
+    if isinstance(error, TypeError) and isinstance(text, str):
+        by_position = _BY_POSITION.search(text)
+        if by_position is not None:
+            error.add_note(_by_keyword(by_position[1]))
+        return error
     if not foreign.misses_a_loop(error):
         return error
     frames = frames_of(error)
@@ -115,6 +122,11 @@ def explained(error: BaseException) -> BaseException:
     )
     better.__cause__ = error
     return better.with_traceback(error.__traceback__)
+
+
+def _by_keyword(method: str) -> str:
+    example = "input=…" if method.startswith("call_") else "name=value"
+    return f"give what comes after that by keyword: `ctx.{method}(…, {example})`"
 
 
 def note_forgotten(error: BaseException, unawaited: Iterable[Deferred[Any]], keyword: str) -> None:
@@ -193,9 +205,19 @@ def input_missing(label: str, expected: Any) -> str:
     return f"{as_sentence(label)} needs an input ({name}), and none was given. Pass `input=…`."
 
 
-def input_unwanted(label: str, value: Any) -> str:
+def input_unwanted(definition: ActivityDefinition | OrchestratorDefinition, value: Any) -> str:
     """An input was given to a function that takes none."""
-    return f"{as_sentence(label)} takes no input, but {_kind(value)} was passed as `input=`."
+    words = (
+        f"{as_sentence(definition.label)} takes no input, but {_kind(value)} was passed as `input=`"
+    )
+    if not isinstance(definition, ActivityDefinition):
+        return f"{words}. Give the function a second parameter for it."
+    if not definition.takes_context:
+        return f"{words}. Give the function a parameter for it."
+    return (
+        f"{words}: its only parameter is the context. Give it a second one, or, if it is meant for "
+        "the input, annotate it with its type."
+    )
 
 
 def too_late(duration: timedelta) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -294,6 +295,49 @@ def test_an_activity_input_that_nobody_takes_is_refused_at_the_call(bench: Bench
         yield ctx.call_activity(ping, input=5)  # type: ignore[call-overload] # the mistake
 
     assert "Activity 'ping' takes no input, but int was passed" in message_of(bench, order)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda: None, "takes no input, but int .* Give the function a parameter for it"),
+        (lambda x: None, "its only parameter is the context. .* annotate it with its type"),
+    ],
+)
+def test_an_input_that_nobody_takes_is_told_how_to_take_it(bench: Bench, function: Any, words: str):
+    bench.registry.add_activity(function, name="work")
+
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_activity(function, input=5)
+
+    assert re.search(words, message_of(bench, order))
+
+
+def test_an_input_that_a_child_does_not_take_is_told_how_to_take_it(bench: Bench):
+    def child(ctx: OrchestrationContext) -> None: ...
+
+    bench.registry.add_orchestrator(child)
+
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_sub_orchestrator(child, input=5)  # type: ignore[call-overload] # the mistake
+
+    assert "Give the function a second parameter for it" in message_of(bench, order)
+
+
+def test_an_input_given_by_position_is_told_the_keyword(bench: Bench):
+    def order(ctx: OrchestrationContext) -> Any:
+        yield ctx.call_activity(hello, "Tokyo")  # type: ignore[call-overload] # the mistake
+
+    def plain(ctx: OrchestrationContext) -> Any:
+        return ctx.send_event("a2", "go", 5)  # type: ignore[call-arg] # the mistake
+
+    by_keyword = "give what comes after that by keyword: "
+    for function, call in [
+        (order, "call_activity(…, input=…)"),
+        (plain, "send_event(…, name=value)"),
+    ]:
+        failure = failure_of(bench.run(function, started()))
+        assert f"{by_keyword}`ctx.{call}`" in failure.errorMessage
 
 
 def test_an_input_of_the_wrong_type_is_refused_at_the_call(bench: Bench):
