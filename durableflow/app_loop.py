@@ -16,10 +16,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from itertools import islice
 from typing import Any, Final, ParamSpec, TypeVar
 
 from attrs import define
 
+from durableflow.replay.sources import waiting_frames
 from durableflow.worker.pool import ActivityPool
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,7 @@ T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 5.0
 _MOST_THREADS: Final = 32
+_MOST_SHOWN: Final = 10
 
 
 class AppLoop:
@@ -86,7 +89,7 @@ class AppLoop:
                 if self._thread.is_alive():
                     logger.warning(
                         "Coroutines of the app do not end; they are left behind. Here:\n%s",
-                        _stack_of(self._thread),
+                        _stack_of(self._thread) + _stacks_on(self._loop),
                     )
             self._loop = self._thread = None
 
@@ -188,3 +191,13 @@ class _DaemonExecutor(ThreadPoolExecutor):
 def _stack_of(thread: threading.Thread) -> str:
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # the documented way
     return "".join(traceback.format_stack(frame)) if frame is not None else "(ended)"
+
+
+def _stacks_on(loop: asyncio.AbstractEventLoop) -> str:
+    """Where the tasks of a loop wait, which its thread's stack does not show."""
+    texts = []
+    for task in islice(asyncio.all_tasks(loop), _MOST_SHOWN):
+        frames = ((frame, frame.f_lineno) for frame in waiting_frames(task.get_coro()))
+        stack = "".join(traceback.StackSummary.extract(frames).format())
+        texts.append(f"{task.get_name()}:\n{stack}")
+    return "".join(texts)

@@ -133,14 +133,18 @@ def test_a_coroutine_that_ignores_its_cancellation_is_left_behind(
             except asyncio.CancelledError:
                 continue
 
+    async def work() -> None:
+        await hang()
+
     running = loop.get()
-    asyncio.run_coroutine_threadsafe(hang(), running)
+    asyncio.run_coroutine_threadsafe(work(), running)
     assert hanging.wait(SECONDS)
 
     assert loop.responds()
     loop.close()
 
     assert "they are left behind" in caplog.text
+    assert "await released.wait()" in caplog.text
     running.call_soon_threadsafe(released.set)
 
 
