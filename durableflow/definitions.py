@@ -147,7 +147,7 @@ class ActivityDefinition(Definition):
         if policy is not None and not isinstance(policy, RetryPolicy):
             return f"retry_policy= takes a RetryPolicy, not {type(policy).__name__}."
         is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if seconds is not None and not (is_number and 0 < seconds < float("inf")):
+        if seconds is not None and not (is_number and 0 < seconds <= sys.float_info.max):
             return f"timeout={seconds!r}: give a timedelta, or seconds, of more than zero."
         if self.executor not in get_args(Executor):
             return f'executor={self.executor!r}: give "thread" or "process".'

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import stat
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
@@ -31,6 +31,7 @@ SWITCHES: Final[Mapping[str, bool]] = {
     "no": False,
 }
 DEFAULT: Final = "default"
+_MOST_ON_THE_WIRE: Final = 2**31 - 1
 
 OnNondeterminism: TypeAlias = Literal["park", "fail"]
 DeterminismGuards: TypeAlias = Literal["off", "warn", "raise"]
@@ -101,14 +102,19 @@ class _Whole:
 
 @attrs.frozen
 class _Seconds:
-    expected = "a number of seconds of at least 0"
+    zero: bool
+
+    @property
+    def expected(self) -> str:
+        return f"a number of seconds of {'at least' if self.zero else 'more than'} 0"
 
     def read(self, value: Any) -> float | None:
         if isinstance(value, timedelta):
             value = value.total_seconds()
         if not isinstance(value, int | float) or isinstance(value, bool):
             return None
-        return float(value) if math.isfinite(value) and value >= 0 else None
+        is_fine = 0 <= value <= sys.float_info.max and (self.zero or value > 0)
+        return float(value) if is_fine else None
 
     def parse(self, text: str) -> float | None:
         try:
@@ -232,18 +238,18 @@ _KINDS: Final[Mapping[str, _Kind]] = {
     "default_version": _Text('a version, such as "2.0.0"'),
     "on_nondeterminism": _Choice(("park", "fail")),
     "determinism_guards": _Choice(("off", "warn", "raise")),
-    "max_concurrent_activities": _Whole(1),
+    "max_concurrent_activities": _Whole(1, _MOST_ON_THE_WIRE),
     "max_activity_processes": _Whole(1),
-    "max_concurrent_orchestrations": _Whole(1),
-    "turn_timeout_seconds": _Seconds(),
-    "drain_timeout_seconds": _Seconds(),
+    "max_concurrent_orchestrations": _Whole(1, _MOST_ON_THE_WIRE),
+    "turn_timeout_seconds": _Seconds(zero=False),
+    "drain_timeout_seconds": _Seconds(zero=True),
     "session_cache_count": _Whole(0),
     "session_cache_bytes": _Whole(0),
     "health_port": _Whole(0, 65535),
     "health_host": _Text('an address of this machine, such as "0.0.0.0"'),
     "synchronous": _Choice(("full", "normal")),
     "max_payload_bytes": _Whole(1024),
-    "max_message_bytes": _Whole(64 * 1024),
+    "max_message_bytes": _Whole(64 * 1024, _MOST_ON_THE_WIRE),
     "trace_hooks": _Switch(),
 }
 

@@ -95,7 +95,14 @@ def test_a_duration_is_a_timedelta_or_seconds(load):
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("max_concurrent_activities", 0, "a whole number of at least 1"),
+        ("max_concurrent_activities", 0, "a whole number from 1 to 2147483647"),
+        ("max_concurrent_activities", 2**31, "a whole number from 1 to 2147483647"),
+        ("max_concurrent_orchestrations", 10**400, "a whole number from 1"),
+        ("max_message_bytes", 4 * 1024**3, "a whole number from 65536"),
+        ("max_activity_processes", 0, "a whole number of at least 1"),
+        ("turn_timeout_seconds", 0, "a number of seconds of more than 0"),
+        ("turn_timeout_seconds", 10**400, "a number of seconds"),
+        ("drain_timeout_seconds", -0.1, "a number of seconds of at least 0"),
         ("max_concurrent_activities", True, "a whole number"),
         ("max_concurrent_activities", "8", "a whole number"),
         ("max_concurrent_activities", 1.5, "a whole number"),
@@ -107,6 +114,7 @@ def test_a_duration_is_a_timedelta_or_seconds(load):
         ("task_hub", 5, "a task-hub address"),
         ("task_hub", "", "a task-hub address"),
     ],
+    ids=lambda part: str(part)[:40],
 )
 def test_a_value_that_does_not_fit_is_refused_with_what_does(load, name, value, expected):
     if expected is None:
