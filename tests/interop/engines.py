@@ -6,9 +6,11 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import field, frozen
@@ -27,11 +29,14 @@ class Served:
         address: As a setting gives it.
         plugins: What an app needs to reach it.
         lacks: What it cannot do.
+        forget_workers: Returns when it knows that no worker is connected any more; to be called
+            when none is, by whoever starts another one.
     """
 
     address: str
     plugins: tuple[object, ...] = ()
     lacks: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    forget_workers: Callable[[], None] = lambda: None
 
     def needs(self, feature: str) -> None:
         """Skip a test of what this engine cannot do."""
@@ -58,13 +63,46 @@ def our_engine(folder: Path) -> Iterator[Served]:
         yield Served(f"grpc://127.0.0.1:{port}")
 
 
+class SdkBackend(InMemoryOrchestrationBackend):
+    """The public Python SDK's engine for tests, which says when streams have ended.
+
+    It looks every 0.1 s whether the other side of a stream is there.  What it gives to one that is
+    not, and has not been missed yet, is lost.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(port=free_port())
+        self._open = 0
+        self._changed = threading.Condition()
+
+    def GetWorkItems(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802  # gRPC's
+        self._count(1)
+        try:
+            yield from super().GetWorkItems(request, context)
+        finally:
+            self._count(-1)
+
+    def forget_workers(self) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._open == 0, DEADLINE_SECONDS)
+
+    def _count(self, more: int) -> None:
+        with self._changed:
+            self._open += more
+            self._changed.notify_all()
+
+
 @contextmanager
 def sdk_engine() -> Iterator[Served]:
     """The public Python SDK's engine for tests; it lives in this process."""
-    backend = InMemoryOrchestrationBackend(port=free_port())
+    backend = SdkBackend()
     port = backend.start().rpartition(":")[2]
     try:
-        yield Served(f"grpc://127.0.0.1:{port}", lacks={"failures without a message"})
+        yield Served(
+            f"grpc://127.0.0.1:{port}",
+            lacks={"failures without a message"},
+            forget_workers=backend.forget_workers,
+        )
     finally:
         backend.stop()
 

@@ -61,6 +61,7 @@ def test_an_instance_keeps_its_answer_in_whatever_process_it_goes_on(engine: Ser
         with deployment.app.running() as client:
             started.append(client.schedule_new_orchestration("patched_tour"))
             deployment.see_waiting(started[-1])
+        engine.forget_workers()
 
     with Deployment(engine, is_patched=True).app.running() as client:
         outputs = []
