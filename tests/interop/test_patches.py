@@ -6,7 +6,7 @@ import queue
 
 import pytest
 
-from durableflow import App, Orchestration, OrchestrationContext, TurnFinished, hookimpl
+from durableflow import App, Orchestration, OrchestrationContext
 from tests.interop.conftest import Engines
 from tests.interop.engines import Served
 
@@ -29,7 +29,7 @@ class Deployment:
 
     def __init__(self, engine: Served, *, is_patched: bool) -> None:
         self.waiting: queue.Queue[str] = queue.Queue()
-        self.app = app = App("patched", task_hub=engine.address, plugins=[self, *engine.plugins])
+        self.app = app = App("patched", task_hub=engine.address, plugins=engine.plugins)
 
         @app.activity
         def note(text: str) -> str:
@@ -40,13 +40,9 @@ class Deployment:
             notes = [(yield ctx.call_activity(note, input="first"))]
             if is_patched and ctx.patched("second-note"):
                 notes.append((yield ctx.call_activity(note, input="second")))
+            self.waiting.put(ctx.instance_id)
             notes.append((yield ctx.wait_for_external_event("go")))
             return notes
-
-    @hookimpl
-    def turn_finished(self, turn: TurnFinished) -> None:
-        if turn.outcome == "waiting" and not turn.actions:
-            self.waiting.put(turn.instance_id)
 
     def see_waiting(self, instance_id: str) -> None:
         """Return when an instance has come to its wait."""
