@@ -17,7 +17,7 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pluggy import HookimplMarker, HookspecMarker
@@ -103,6 +103,23 @@ def register_payload_codecs(app: App) -> Sequence[PayloadCodec] | None:
 
     Returns:
         In their order outward.
+    """
+
+
+@hookspec
+def register_cleanups(instance_ids: Sequence[str]) -> Callable[[], object] | None:
+    """Offer what is to be done once instances are gone, such as to delete what is kept for them.
+
+    Called by our clients before a purge by id, so that a plugin can note what there is for the
+    instances: as soon as they are gone, others may start with the same ids, to which nothing that
+    has been noted belongs.  It may block.  An exception is logged, and the purge goes on.
+
+    Args:
+        instance_ids: Of the instances, which may have no end yet, or be unknown; their children go
+            with them if the purge takes them.
+
+    Returns:
+        What to call once they are gone; it is not called if they were not.  It may block.
     """
 
 
@@ -273,10 +290,11 @@ def activity_finished(activity: ActivityFinished) -> None:
 
 @hookspec
 def instances_purged(instance_ids: Sequence[str]) -> None:
-    """Learn that instances are gone, for example to delete what was stored for them elsewhere.
+    """Learn that instances are gone.  To delete what is kept for them, see ``register_cleanups``.
 
     Called by our clients after a purge by id, with the ids that were asked for and found; not after
     a purge by filter, nor for what other clients purge.  It may block.  An exception is logged.
+    Others may have started with these ids since.
 
     Args:
         instance_ids: Of the instances; their children are gone as well if the purge took them.

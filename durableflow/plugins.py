@@ -6,7 +6,7 @@ import inspect
 import itertools
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -237,6 +237,18 @@ class PluginSet:
         """Tell that an activity has ended.  Never raises."""
         self._notify("activity_finished", activity=activity)
 
+    def cleanups(self, instance_ids: Sequence[str]) -> tuple[Callable[[], object], ...]:
+        """Collect what to call once instances are gone.  Never raises."""
+        return tuple(self._notify("register_cleanups", instance_ids=instance_ids) or ())
+
+    def clean_up(self, cleanups: Sequence[Callable[[], object]]) -> None:
+        """Call what was collected.  Never raises."""
+        for cleanup in cleanups:
+            try:
+                cleanup()
+            except Exception:
+                logger.exception("A plugin failed to clean up after a purge")
+
     def instances_purged(self, instance_ids: Sequence[str]) -> None:
         """Tell that instances are gone.  Never raises."""
         self._notify("instances_purged", instance_ids=instance_ids)
@@ -266,12 +278,13 @@ class PluginSet:
             self._name_culprit(error, hook)
             raise
 
-    def _notify(self, hook: str, **arguments: Any) -> None:
+    def _notify(self, hook: str, **arguments: Any) -> Any:
         try:
-            self._call(hook, **arguments)
+            return self._call(hook, **arguments)
         except Exception:
             # Who is told of something must not change what happened.
             logger.exception("A plugin failed to take note of %s", hook)
+            return None
 
     def _name_culprit(self, error: Exception, hook: str) -> None:
         """Note which plugin an error comes from: pluggy does not say."""

@@ -5,6 +5,7 @@ Run it with ``python examples/audit_plugin.py``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -63,6 +64,10 @@ class Audit:
         self.journal.append(f"{activity.started.name} done")
 
     @hookimpl
+    def instances_purged(self, instance_ids: Sequence[str]) -> None:
+        self.journal.append(f"{', '.join(instance_ids)} purged")
+
+    @hookimpl
     def worker_stopping(self) -> None:
         self.journal.append("closed")
 
@@ -84,9 +89,10 @@ def invoice(ctx: OrchestrationContext, price: Money) -> Orchestration[str]:
 
 if __name__ == "__main__":
     with app.running() as client:
-        print(client.run_orchestration(invoice, input=Money(10_00, "EUR")))
+        print(client.run_orchestration(invoice, input=Money(10_00, "EUR"), instance_id="invoice 7"))
+        client.purge_orchestration("invoice 7")
     print(", ".join(audit.journal))
 
 # Output:
 # Invoice over 12.10 EUR, signed in Ghent
-# opened, add_tax done, sign done, closed
+# opened, add_tax done, sign done, invoice 7 purged, closed

@@ -167,10 +167,17 @@ class Operations:
             )
             return self._hub.purge_instances(request, timeout=timeout)
 
+        plugins, ids = self._core.plugins, [instance_id]
+        cleanups: tuple[Callable[[], object], ...] = ()
+        if plugins.implement("register_cleanups"):
+            # Before: afterwards others may start with the same id.
+            cleanups = await asyncio.to_thread(plugins.cleanups, ids)
         result = purged(await calls.repeatable(send, subject))
-        plugins = self._core.plugins
-        if result.deleted_instance_count and plugins.implement("instances_purged"):
-            await asyncio.to_thread(plugins.instances_purged, [instance_id])
+        if result.deleted_instance_count:
+            if cleanups:
+                await asyncio.to_thread(plugins.clean_up, cleanups)
+            if plugins.implement("instances_purged"):
+                await asyncio.to_thread(plugins.instances_purged, ids)
         return result
 
     async def get_versions(self, *, include_ended: bool) -> list[VersionInUse]:

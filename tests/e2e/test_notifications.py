@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -35,6 +35,7 @@ class Diary:
         self.turns: list[TurnFinished] = []
         self.activities: list[ActivityFinished] = []
         self.purged: list[str] = []
+        self.cleaned: list[str] = []
 
     @hookimpl
     def turn_finished(self, turn: TurnFinished) -> None:
@@ -51,6 +52,10 @@ class Diary:
     @hookimpl
     def instances_purged(self, instance_ids: list[str]) -> None:
         self.purged.extend(instance_ids)
+
+    @hookimpl
+    def register_cleanups(self, instance_ids: list[str]) -> Callable[[], object]:
+        return lambda: self.cleaned.extend(instance_ids)
 
     def outcomes(self, instance_id: str) -> list[str]:
         return [turn.outcome for turn in self.turns if turn.instance_id == instance_id]
@@ -157,13 +162,15 @@ def test_a_failed_attempt_is_told_as_such(client: Client, diary: Diary):
     assert second.failure is None
 
 
-def test_purged_instances_are_told(client: Client, diary: Diary):
+def test_purged_instances_are_told_and_cleaned_up_after_once_they_are_gone(
+    client: Client, diary: Diary
+):
     client.run_orchestration("order", input="lamp", instance_id="a")
 
     client.purge_orchestration("a")
     client.purge_orchestration("a")
 
-    assert diary.purged == ["a"]
+    assert diary.purged == diary.cleaned == ["a"]
 
 
 def test_a_trace_goes_from_the_start_through_orchestrations_to_activities(app: App, diary: Diary):

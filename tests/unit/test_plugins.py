@@ -135,6 +135,10 @@ class Failing:
     def instances_purged(self):
         raise ValueError("out of order")
 
+    @hookimpl
+    def register_cleanups(self):
+        raise ValueError("out of order")
+
 
 # ---- the hooks
 
@@ -345,6 +349,34 @@ def test_hook_instances_purged_tells_their_ids(plugins, recorder):
     assert recorder.calls == [("instances_purged", ["a", "b"])]
 
 
+def test_hook_register_cleanups_offers_what_to_do_once_they_are_gone(plugins, caplog):
+    done = []
+
+    class Tidy:
+        @hookimpl
+        def register_cleanups(self, instance_ids):
+            return lambda: done.append(list(instance_ids))
+
+    class Untidy:
+        @hookimpl
+        def register_cleanups(self):
+            return lambda: 1 / 0
+
+    class Careless:
+        @hookimpl
+        def register_cleanups(self):
+            return None
+
+    for plugin in (Tidy(), Careless(), Untidy()):
+        plugins.register(plugin)
+    cleanups = plugins.cleanups(["a", "b"])
+    assert done == []
+    plugins.clean_up(cleanups)
+
+    assert done == [["a", "b"]]
+    assert "ZeroDivisionError" in caplog.text
+
+
 @pytest.mark.parametrize(
     "hook",
     [
@@ -362,6 +394,13 @@ def test_a_plugin_that_fails_to_take_note_is_logged_and_does_no_harm(plugins, ho
     getattr(plugins, hook)("something")
 
     assert "'culprit', hook " + hook in caplog.text
+
+
+def test_a_plugin_that_fails_to_offer_cleanups_is_logged_and_does_no_harm(plugins, caplog):
+    plugins.register(Failing(), "culprit")
+
+    assert plugins.cleanups(["a"]) == ()
+    assert "'culprit', hook register_cleanups" in caplog.text
 
 
 def test_without_plugins_every_hook_has_a_quiet_answer(plugins):
