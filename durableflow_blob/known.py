@@ -24,7 +24,7 @@ _PRIVATE_SECONDS: Final = 60.0
 
 
 @attrs.frozen(eq=False)
-class _Execution:
+class Execution:
     """Of an instance; the same id twice with another one between makes two."""
 
     execution_id: str
@@ -36,18 +36,19 @@ class KnownBlobs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         # Of private blobs, also the execution that was at work then.
-        self._stored: OrderedDict[str, tuple[float, _Execution | None]] = OrderedDict()
-        self._executions: OrderedDict[str, _Execution] = OrderedDict()
+        self._stored: OrderedDict[str, tuple[float, Execution | None]] = OrderedDict()
+        self._executions: OrderedDict[str, Execution] = OrderedDict()
 
-    def note(self, name: str, stored_at: float | None = None) -> None:
+    def note(self, name: str, by: Execution | None = None, stored_at: float | None = None) -> None:
         """Take note of a blob.
 
         Args:
+            by: Who was at work when it began to be stored; what has begun since cannot count on it.
             stored_at: In seconds since 1970; now unless given.
         """
         with self._lock:
             time_stored = time.time() if stored_at is None else stored_at
-            self._stored[name] = (time_stored, self._execution_of(name))
+            self._stored[name] = (time_stored, by)
             self._stored.move_to_end(name)
             _bound(self._stored)
 
@@ -60,12 +61,17 @@ class KnownBlobs:
                 return False
         return time.time() - stored < seconds
 
+    def at_work(self, name: str) -> Execution | None:
+        """Return who works with the folder of a blob; None if that is not known, or everybody."""
+        with self._lock:
+            return self._execution_of(name)
+
     def begin(self, folder: str, execution_id: str) -> None:
         """Take note of who works with a folder: what others stored there may be gone since."""
         with self._lock:
             known = self._executions.get(folder)
             if known is None or known.execution_id != execution_id:
-                self._executions[folder] = _Execution(execution_id)
+                self._executions[folder] = Execution(execution_id)
             self._executions.move_to_end(folder)
             _bound(self._executions)
 
@@ -75,7 +81,7 @@ class KnownBlobs:
             for name in [name for name in self._stored if name.startswith(folder)]:
                 del self._stored[name]
 
-    def _execution_of(self, name: str) -> _Execution | None:
+    def _execution_of(self, name: str) -> Execution | None:
         folder, _, _ = name.rpartition("/")
         return self._executions.get(folder + "/")
 

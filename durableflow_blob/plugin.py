@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -24,7 +26,7 @@ from durableflow import (
 from durableflow_blob.cache import PayloadCache
 from durableflow_blob.compression import TooLargeError, compress
 from durableflow_blob.flights import Flights
-from durableflow_blob.known import KnownBlobs
+from durableflow_blob.known import Execution, KnownBlobs
 from durableflow_blob.references import (
     PREFIXES,
     SHARED,
@@ -36,7 +38,7 @@ from durableflow_blob.references import (
     read_reference,
     redacted,
 )
-from durableflow_blob.store import BlobStore
+from durableflow_blob.store import BlobStore, Listed
 
 logger = logging.getLogger(__name__)
 
@@ -149,13 +151,19 @@ class BlobPayloads:
         self._begin(activity.instance_id, activity.execution_id)
 
     @hookimpl
-    def instances_purged(self, instance_ids: Sequence[str]) -> None:
-        """Delete what was stored for instances alone."""
+    def register_cleanups(self, instance_ids: Sequence[str]) -> Callable[[], None]:
+        """Offer to delete what has been stored for instances alone.
+
+        What is stored from here on stays, under the same names too: it may be of instances that
+        start with the same ids as soon as these are gone.
+        """
+        found: list[Listed] = []
         for instance_id in instance_ids:
             folder = folder_of(instance_id)
             self._known.forget(folder)
-            for blob in self._store.list(self.container_name, folder):
-                self._store.delete(self.container_name, blob)
+            with contextlib.suppress(PayloadLostError):  # there is no container yet
+                found += self._store.list(self.container_name, folder)
+        return partial(self._delete, found)
 
     def close(self) -> None:
         """Close the connections to the storage account; they are made anew when they are needed."""
@@ -186,7 +194,8 @@ class BlobPayloads:
             if not field.crosses and instance_id:
                 name = folder_of(instance_id) + digest
             if not self._known.certainly(name):
-                self._uploads.do(name, lambda: self._upload(name, content))
+                by = self._known.at_work(name)
+                self._uploads.do((name, by), lambda: self._upload(name, content, by))
         return self._address(name).reference(self.reference_format)
 
     def decodes(self, field: PayloadField, text: str, /) -> bool:
@@ -239,7 +248,11 @@ class BlobPayloads:
     def _address(self, name: str) -> BlobAddress:
         return BlobAddress(self._store.account_url, self.container_name, name)
 
-    def _upload(self, name: str, content: bytes) -> None:
+    def _delete(self, blobs: Sequence[Listed]) -> None:
+        for blob in blobs:
+            self._store.delete(self.container_name, blob)
+
+    def _upload(self, name: str, content: bytes, by: Execution | None) -> None:
         address = self._address(name)
         body = compress(content) if self.compress else content
         is_gzip = self.compress and self.declare_compression
@@ -252,7 +265,7 @@ class BlobPayloads:
             raise PayloadUnavailableError(
                 f"There is no container '{self.container_name}' in {self._store.account_url}."
             ) from error
-        self._known.note(name)
+        self._known.note(name, by)
         self._cache.put(address, content)
 
     def _download(self, address: BlobAddress) -> str:
@@ -271,8 +284,9 @@ class BlobPayloads:
                 f"The blob of {reference} does not hold what was stored there.",
                 reference=reference,
             )
-        if address.container == self.container_name:
-            self._known.note(address.name, blob.stored_at.timestamp())
+        # What is one instance's alone may be of an earlier execution, and about to go.
+        if address.name.startswith(SHARED) and address == self._address(address.name):
+            self._known.note(address.name, stored_at=blob.stored_at.timestamp())
         self._cache.put(address, blob.content)
         return blob.content.decode()
 

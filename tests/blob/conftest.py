@@ -153,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         skipped = {"transfer-encoding", "connection", "keep-alive", "date", "server"}
         kept = [(k, v) for k, v in answer.getheaders() if k.lower() not in skipped]
         upstream.close()
+        if fault == "late":  # it is done, and nobody hears of it yet
+            self.storage.released.wait(30)
         if fault == "corrupt":
             content = bytes(len(content) - 1) + b"\x01"
         self._answer(answer.status, kept, content, truncated=fault == "truncate")

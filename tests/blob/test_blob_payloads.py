@@ -421,13 +421,15 @@ def test_secrets_are_not_shown(storage: Storage):
 # Housekeeping
 
 
-def test_hook_instances_purged_deletes_what_was_for_one_instance(storage: Storage):
+def test_hook_register_cleanups_offers_to_delete_what_was_for_one_instance(storage: Storage):
     plugin = storage.plugin()
     with make_app(plugin).running(task_hub="sqlite://") as client:
         for instance_id in ("a", "a.b", "ab"):
             client.run_orchestration("once", input=LARGE, instance_id=instance_id, timeout=TIMEOUT)
     before = storage.names()
-    plugin.instances_purged(["a"])
+    clean_up = plugin.register_cleanups(["a"])
+    assert storage.names() == before
+    clean_up()
 
     after = storage.names()
     assert [name for name in before if name not in after]
@@ -507,10 +509,13 @@ def test_an_old_shared_blob_is_stored_again_before_it_is_referred_to():
 def test_what_an_earlier_execution_stored_is_not_counted_on():
     known = KnownBlobs()
     known.begin("instances/i/", "one")
-    known.note("instances/i/x")
+    one = known.at_work("instances/i/x")
+    known.note("instances/i/x", one)
     known.begin("instances/i/", "one")
     assert known.certainly("instances/i/x")
     known.begin("instances/i/", "two")
+    assert not known.certainly("instances/i/x")
+    known.note("instances/i/x", one)  # it was long under way
     assert not known.certainly("instances/i/x")
     known.begin("instances/i/", "one")  # a late activity
     assert not known.certainly("instances/i/x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ import pytest
 
 from durableflow import (
     App,
+    Client,
     InstanceNotFoundError,
     Orchestration,
     OrchestrationContext,
+    OrchestrationQuery,
     TaskHubUnavailableError,
 )
 from durableflow._proto import task_hub_pb2 as pb
@@ -116,6 +119,85 @@ def test_an_instance_that_is_purged_and_started_again_stores_its_payloads_again(
             client.purge_orchestration("again")
 
     assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize("text", [LARGE, LARGE[::-1]], ids=["the same", "another"])
+def test_a_purge_deletes_nothing_of_an_instance_that_takes_the_name_meanwhile(
+    storage: Storage, hub: str, text: str
+):
+    with (
+        make_app(storage.plugin()).running(task_hub=hub) as client,
+        make_app(storage.plugin(cache_bytes=0)).client(task_hub=hub) as other,
+    ):
+        client.run_orchestration("once", input=LARGE, instance_id="i", timeout=TIMEOUT)
+
+        def start_again_when_it_is_gone(method: str, path: str) -> None:
+            if (method == "DELETE" or "comp=list" in path) and "i" not in ids(client):
+                client.run_orchestration("once", input=text, instance_id="i", timeout=TIMEOUT)
+
+        storage.fault = start_again_when_it_is_gone
+        other.purge_orchestration("i")
+        state = other.get_orchestration_state("i")
+        history = other.get_orchestration_history("i")
+
+    assert state is not None
+    assert state.get_output() == f"{len(text)}{text[1:]}"
+    assert any(text in str(event.attributes) for event in history)
+
+
+def ids(client: Client) -> list[str]:
+    return [
+        state.instance_id
+        for state in client.get_all_orchestration_states(
+            OrchestrationQuery(fetch_inputs_and_outputs=False)
+        )
+    ]
+
+
+def test_what_is_still_being_stored_for_an_instance_that_is_gone_does_not_serve_the_next(
+    storage: Storage, hub: str
+):
+    app = App("late", plugins=[storage.plugin()])
+    begun: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    @app.activity
+    def write() -> str:
+        begun.put("begun")
+        return LARGE
+
+    @app.orchestrator
+    def book(ctx: OrchestrationContext) -> Orchestration[str]:
+        return (yield ctx.call_activity(write))
+
+    def late(method: str, path: str) -> str | None:
+        return "late" if method == "PUT" else None
+
+    def start_again(method: str, path: str) -> None:
+        if method == "DELETE" and not ids(client):
+            client.schedule_new_orchestration(book, instance_id="i")
+            begun.get(timeout=TIMEOUT)
+            storage.released.set()
+            client.wait_for_orchestration_completion("i", timeout=TIMEOUT)
+
+    with storage.client() as container:
+        container.create_container()
+    with (
+        app.running(task_hub=hub) as client,
+        make_app(storage.plugin(cache_bytes=0)).client(task_hub=hub) as other,
+    ):
+        storage.fault = late
+        client.schedule_new_orchestration(book, instance_id="i")
+        begun.get(timeout=TIMEOUT)
+        while not storage.names():
+            pass
+        client.terminate_orchestration("i")
+        client.wait_for_orchestration_completion("i", timeout=TIMEOUT)
+        storage.fault = start_again
+        client.purge_orchestration("i")
+        state = other.get_orchestration_state("i")
+
+    assert state is not None
+    assert state.get_output() == LARGE
 
 
 @pytest.mark.parametrize("settings", [{}, {"session_cache_count": 1}])
