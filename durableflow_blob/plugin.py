@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +14,6 @@ import attrs
 
 from durableflow import (
     ActivityStarted,
-    PayloadDeniedError,
     PayloadField,
     PayloadLostError,
     PayloadTooLargeError,
@@ -39,8 +37,6 @@ from durableflow_blob.references import (
     redacted,
 )
 from durableflow_blob.store import BlobStore, Listed
-
-logger = logging.getLogger(__name__)
 
 _MIB: Final = 1024 * 1024
 _MOST_BYTES_PER_CHARACTER: Final = 4
@@ -99,7 +95,6 @@ class BlobPayloads:
     _known: KnownBlobs = attrs.field(init=False, repr=False, factory=KnownBlobs)
     _uploads: Flights[None] = attrs.field(init=False, repr=False, factory=Flights)
     _downloads: Flights[str] = attrs.field(init=False, repr=False, factory=Flights)
-    _named: set[str] = attrs.field(init=False, repr=False, factory=set)
     _lock: threading.Lock = attrs.field(init=False, repr=False, factory=threading.Lock)
     _users: int = attrs.field(init=False, repr=False, default=0)
 
@@ -258,9 +253,6 @@ class BlobPayloads:
         is_gzip = self.compress and self.declare_compression
         try:
             self._store.put(address, body, is_gzip=is_gzip, create=self.create_container)
-        except PayloadDeniedError as error:
-            self._name_once(error)
-            raise
         except PayloadLostError as error:
             raise PayloadUnavailableError(
                 f"There is no container '{self.container_name}' in {self._store.account_url}."
@@ -272,11 +264,7 @@ class BlobPayloads:
         kept = self._cache.get(address)  # somebody may just have read it
         if kept is not None:
             return kept
-        try:
-            blob = self._store.get(address, most_bytes=self.max_payload_bytes)
-        except PayloadDeniedError as error:
-            self._name_once(error)
-            raise
+        blob = self._store.get(address, most_bytes=self.max_payload_bytes)
         expected = address.expected_hash
         if expected is not None and sha256(blob.content).hexdigest() != expected:
             reference = address.reference("v1")
@@ -289,12 +277,6 @@ class BlobPayloads:
             self._known.note(address.name, stored_at=blob.stored_at.timestamp())
         self._cache.put(address, blob.content)
         return blob.content.decode()
-
-    def _name_once(self, error: PayloadDeniedError) -> None:
-        text = str(error)
-        if text not in self._named:
-            self._named.add(text)
-            logger.error("%s", text)
 
     def _too_large(
         self, field: PayloadField, instance_id: str, size: int | None

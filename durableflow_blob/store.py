@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -279,4 +280,6 @@ def _denied(place: str, role: str, error: Exception) -> PayloadDeniedError:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:300]
+    # urllib3 tells the address in memory of a connection, another one each time.
+    line = re.sub(r"<[\w.]+ object at 0x\w+>: ", "", str(error).partition("\n")[0])
+    return line[:300].rstrip(".") + "."

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError
 from durableflow.hub.lost_payloads import PERMANENT, fail_task, failed_activity, failed_turn
+from durableflow.hub.payload_trouble import PayloadTrouble
 from durableflow.hub.port import TaskHub, WorkItemStream
 from durableflow.hub.roots import Roots
 from durableflow.protocol.metadata import ABANDON_KIND, ABANDON_REASON, encode_text
@@ -31,9 +32,11 @@ class Decoder(Protocol):
 
     Attributes:
         roots: Told of every work item.
+        unread: Told of what keeps work items from being read.
     """
 
     roots: Roots
+    unread: PayloadTrouble
 
     def undecoded(self, slots: Iterable[PayloadSlot]) -> list[PayloadSlot]:
         """Return the payloads that have to be decoded."""
@@ -66,7 +69,7 @@ class Restoring:
         self._pump: asyncio.Task[None] | None = None
         self._restoring: set[asyncio.Task[None]] = set()
         self._failures = 0
-        self._told = ""
+        self._trouble = decoder.unread
 
     def __aiter__(self) -> Restoring:
         return self
@@ -118,31 +121,21 @@ class Restoring:
             problems = await self._decoder.decode(undecoded, _instance_id(item))
             problems = [problem for problem in problems if not fail_task(*problem)]
             if not problems:
-                self._failures, self._told = 0, ""
+                self._failures = 0
+                self._trouble.end()
                 self._ready.put_nowait(item)
                 return
             (_, error) = next((p for p in problems if isinstance(p[1], PERMANENT)), problems[0])
             if isinstance(error, PERMANENT) and await self._fail(item, error):
                 return
             self._failures += 1
-            self._tell(item, error)
+            self._trouble.tell(_instance_id(item), error)
             delay = _FIRST_SECONDS * 2.0 ** min(self._failures - 1, 16)
             await asyncio.sleep(min(delay, _MOST_SECONDS))
             await self._give_back(item, f"{type(error).__name__}: {error}")
         except asyncio.CancelledError:
             await self._give_back(item, "")
             raise
-
-    def _tell(self, item: pb.WorkItem, error: Exception) -> None:
-        """Warn of trouble when it begins or changes; it may last for days."""
-        level = logging.DEBUG if str(error) == self._told else logging.WARNING
-        self._told = str(error)
-        logger.log(
-            level,
-            "A work item of instance '%s' is given back, since its payloads cannot be read: %s",
-            _instance_id(item),
-            error,
-        )
 
     async def _fail(self, item: pb.WorkItem, error: Exception) -> bool:
         """Answer an item by a failure; return whether the task hub took it."""

@@ -9,7 +9,6 @@ their way out belong to nobody else yet, those on their way in are ours.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,6 +21,7 @@ from durableflow.errors import CallError, PayloadTooLargeError
 from durableflow.hub.calls import ForwardingHub
 from durableflow.hub.lost_payloads import PERMANENT, fail_task, failed_activity, failed_turn
 from durableflow.hub.payload_stream import Problem, Restoring
+from durableflow.hub.payload_trouble import PayloadTrouble
 from durableflow.hub.port import KnowsTakers, TaskHub, WorkItemStream
 from durableflow.hub.roots import Roots
 from durableflow.protocol.metadata import Metadata
@@ -29,8 +29,6 @@ from durableflow.protocol.payload_codec import PayloadCodec
 from durableflow.protocol.payload_fields import PAYLOADS, PayloadSlot, payload_slots
 from durableflow.protocol.sizes import check_payload, check_turn
 from durableflow.protocol.status import Status
-
-logger = logging.getLogger(__name__)
 
 Reply = TypeVar("Reply", bound=Message)
 
@@ -59,6 +57,7 @@ class PayloadHub(ForwardingHub):
 
     Attributes:
         roots: Which instances have no parent.
+        unread: What keeps work items from being read.
     """
 
     def __init__(
@@ -79,6 +78,12 @@ class PayloadHub(ForwardingHub):
         self._readers = ThreadPoolExecutor(_THREADS, "durableflow-payloads-in")
         self._lost: dict[str, Exception] = {}
         self.roots = Roots()
+        self.unread = PayloadTrouble(
+            "A work item of instance '%s' is given back, since its payloads cannot be read: %s"
+        )
+        self._unsent = PayloadTrouble(
+            "A result of instance '%s' waits, since its payloads cannot be stored: %s"
+        )
 
     @property
     def description(self) -> str:
@@ -218,7 +223,9 @@ class PayloadHub(ForwardingHub):
         error: Exception | None = next(permanent, None)
         if error is not None:
             self._lost[instance_id] = error
-        error = error or problems[0][1]
+        else:
+            error = problems[0][1]
+            self.unread.tell(instance_id, error)
         await asyncio.sleep(_AGAIN_SECONDS)
         raise CallError(Status.UNAVAILABLE, str(error)) from error
 
@@ -259,12 +266,10 @@ class PayloadHub(ForwardingHub):
             request = failed(request, error)
         except Exception as error:
             # A codec: whatever went wrong, the result is sent again until it can be stored.
-            logger.warning(
-                "A result of instance '%s' waits, since its payloads cannot be stored: %s",
-                request.instanceId,
-                error,
-            )
+            self._unsent.tell(request.instanceId, error)
             raise CallError(Status.UNAVAILABLE, str(error)) from error
+        else:
+            self._unsent.end()
         return await send(within_limits(request))
 
     def _turn_within_limits(self, response: pb.OrchestratorResponse) -> pb.OrchestratorResponse:

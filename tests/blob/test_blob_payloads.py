@@ -35,7 +35,7 @@ from durableflow.testing import replay
 from durableflow_blob import BlobPayloads
 from durableflow_blob.known import KnownBlobs
 from tests.blob.apps import TIMEOUT, make_app
-from tests.blob.conftest import Fault, Storage
+from tests.blob.conftest import Fault, Storage, no_fault
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -307,17 +307,42 @@ def test_a_damaged_gzip_is_lost(storage: Storage):
         read(storage.plugin(), reference)
 
 
-def test_denied_access_is_named_once_with_the_role_that_is_missing(
-    storage: Storage, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_denied_access_is_named_once_with_the_role_that_is_missing_however_much_waits(
+    storage: Storage, task_hub: str, caplog: pytest.LogCaptureFixture, method: str
 ):
-    storage.fault = lambda method, path: "403"
-    plugin = storage.plugin()
-    caplog.set_level(logging.ERROR)
-    for _ in range(2):
-        with pytest.raises(PayloadDeniedError, match="'Storage Blob Data Reader'"):
-            read(plugin, f"blob:v1:{storage.container}:i/x")
+    with make_app(storage.plugin()).client(task_hub=task_hub) as client:
+        texts = [f"{number}{LARGE}" for number in range(3)]
+        ids = [client.schedule_new_orchestration("once", input=text) for text in texts]
+    denied = threading.Semaphore(0)
 
-    assert len(caplog.records) == 1
+    def deny(asked: str, path: str) -> str | None:
+        if asked == method:
+            denied.release()
+            return "403"
+        return None
+
+    storage.fault = deny
+    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
+        for _ in range(3 * len(ids)):
+            assert denied.acquire(timeout=TIMEOUT)
+        storage.fault = no_fault
+        for instance_id in ids:
+            client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
+
+    (told,) = [each for each in caplog.records if "refuses access" in each.getMessage()]
+    assert told.levelno == logging.ERROR
+    role = {"GET": "Reader", "PUT": "Contributor"}[method]
+    assert f"'Storage Blob Data {role}'" in told.getMessage()
+
+
+def test_a_client_hears_that_access_is_denied(storage: Storage):
+    storage.fault = lambda method, path: "403"
+    with (
+        make_app(storage.plugin()).client(task_hub="sqlite://") as client,
+        pytest.raises(PayloadDeniedError, match="'Storage Blob Data Contributor'"),
+    ):
+        client.schedule_new_orchestration("once", input=LARGE)
 
 
 # Where requests go

@@ -16,6 +16,8 @@ from durableflow.protocol.status import Status
 class Clear:
     """Nothing has to be decoded."""
 
+    unread = None
+
     def undecoded(self, slots: object) -> list[Any]:
         return []
 
