@@ -7,7 +7,9 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from durableflow import DurableFlowError
+import attrs
+
+from durableflow import App, DurableFlowError, SetupError
 from durableflow_blob.gc import collect
 from durableflow_blob.plugin import BlobPayloads
 
@@ -16,12 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        plugin = BlobPayloads(
-            connection_string=options.connection_string,
-            account_url=options.account_url,
-            container_name=options.container,
-        )
-        with contextlib.closing(plugin):
+        with contextlib.closing(_plugin(options)) as plugin:
             found = collect(plugin, options.task_hub, dry_run=options.dry_run)
     except (DurableFlowError, ValueError) as error:
         print(f"Nothing was deleted: {error}", file=sys.stderr)
@@ -38,6 +35,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _plugin(options: argparse.Namespace) -> BlobPayloads:
+    """Make the plugin as the options say, or else as the settings do.
+
+    Raises:
+        SetupError: neither names an account.
+    """
+    container = {} if options.container is None else {"container_name": options.container}
+    if options.account_url is not None or options.connection_string is not None:
+        return BlobPayloads(
+            connection_string=options.connection_string,
+            account_url=options.account_url,
+            **container,
+        )
+    app = App("gc", root=options.root)
+    plugins = [each.plugin for each in app.plan(task_hub=options.task_hub[0]).plugins.active]
+    for plugin in plugins:
+        if isinstance(plugin, BlobPayloads):
+            return attrs.evolve(plugin, **container)
+    raise SetupError(
+        "no storage account is named. Give --account-url, or name the account where your app does: "
+        f"[plugins.blob] in {app.root / 'durableflow.toml'}, or DURABLEFLOW_PLUGINS_BLOB_… of the "
+        "environment. In another folder, give it by --root."
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m durableflow_blob", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="gc")
@@ -48,10 +70,20 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         help="address of a task hub that uses the container; give all of them",
     )
-    account = gc.add_mutually_exclusive_group(required=True)
-    account.add_argument("--account-url", help="https://<account>.blob.core.windows.net")
-    account.add_argument("--connection-string", help="of the storage account instead")
-    gc.add_argument("--container", default="durableflow-payloads")
+    account = gc.add_mutually_exclusive_group()
+    account.add_argument(
+        "--account-url",
+        help="https://<account>.blob.core.windows.net, with DefaultAzureCredential; unless given, "
+        "the account and the container are those of the settings of the plugin",
+    )
+    account.add_argument(
+        "--connection-string",
+        help="of the account instead; others on this machine see it here, and do not in settings",
+    )
+    gc.add_argument("--container", help="another one than the settings say, or the default")
+    gc.add_argument(
+        "--root", default=".", help="the folder of durableflow.toml; unless given, here"
+    )
     gc.add_argument("--dry-run", action="store_true", help="only say what would go")
     return parser
 

@@ -19,7 +19,6 @@ from typing import Any, Final
 import attrs
 
 from durableflow import (
-    App,
     Client,
     HistoryEvent,
     InstanceNotFoundError,
@@ -27,7 +26,7 @@ from durableflow import (
     OrchestrationState,
 )
 from durableflow_blob.known import SPARED
-from durableflow_blob.plugin import BlobPayloads
+from durableflow_blob.plugin import BlobPayloads, ReferencesApp
 from durableflow_blob.references import (
     INSTANCES,
     PREFIXES,
@@ -123,8 +122,7 @@ def collect(
     marks = _Marks()
     instances = 0
     for task_hub in task_hubs:
-        # An app without the plugin: it reads references, not what they stand for.
-        with App("gc").client(task_hub=task_hub) as client:
+        with ReferencesApp("gc").client(task_hub=task_hub) as client:
             for state, history in _instances(client):
                 instances += 1
                 marks.names.update(_names(_references(state, history), plugin))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import invalidate_caches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -208,6 +209,19 @@ def storage(azurite: int) -> Iterator[Storage]:
         storage.released.set()
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let settings name the plugin, as if its package were installed."""
+    site = tmp_path / "site"
+    information = site / "blob_plugin-1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: blob-plugin\nVersion: 1\n")
+    points = "[durableflow]\nblob = durableflow_blob:BlobPayloads\n"
+    (information / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(site)
+    invalidate_caches()
 
 
 @pytest.fixture(params=["in process", "over gRPC"])

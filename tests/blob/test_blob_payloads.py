@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
 
@@ -546,17 +545,10 @@ def test_what_an_earlier_execution_stored_is_not_counted_on():
     assert not known.certainly("instances/i/x")
 
 
+@pytest.mark.usefixtures("installed")
 def test_settings_name_and_configure_it(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    site = tmp_path / "site"
-    information = site / "blob_plugin-1.0.dist-info"
-    information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: blob-plugin\nVersion: 1\n")
-    points = "[durableflow]\nblob = durableflow_blob:BlobPayloads\n"
-    (information / "entry_points.txt").write_text(points)
-    monkeypatch.syspath_prepend(site)
-    invalidate_caches()
     monkeypatch.setenv("DURABLEFLOW_PLUGINS_BLOB_CONNECTION_STRING", storage.connection_string)
     (tmp_path / "durableflow.toml").write_text(
         f'[plugins.blob]\ncontainer_name = "{storage.container}"\nthreshold_bytes = 1000\n'
@@ -575,7 +567,7 @@ def test_settings_name_and_configure_it(
 async def test_a_worker_tells_the_engine_that_it_reads_references(storage: Storage):
     engine = Engine(None)
     limits = {"max_payload_bytes": 2**30, "max_message_bytes": 2**30}
-    hub = PayloadHub(engine, storage.plugin().register_payload_codecs(), **limits)
+    hub = PayloadHub(engine, storage.plugin().register_payload_codecs(App("any")), **limits)
     request = pb.GetWorkItemsRequest()
     await hub.open()
     hub.get_work_items(request).cancel()

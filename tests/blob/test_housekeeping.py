@@ -314,6 +314,25 @@ def test_nothing_is_deleted_if_an_instance_is_there_and_its_history_is_not(stora
     assert list(storage.client().list_blob_names())
 
 
+@pytest.mark.usefixtures("installed")
+def test_what_is_needed_stays_though_the_environment_names_the_plugin(
+    storage: Storage, hub: str, monkeypatch: pytest.MonkeyPatch
+):
+    for name, text in (
+        ("CONNECTION_STRING", storage.connection_string),
+        ("CONTAINER_NAME", storage.container),
+        ("THRESHOLD_BYTES", "1000"),
+    ):
+        monkeypatch.setenv(f"DURABLEFLOW_PLUGINS_BLOB_{name}", text)
+    with make_app().running(task_hub=hub) as client:
+        client.run_orchestration("once", input=LARGE, timeout=TIMEOUT)
+    before = storage.names()
+    found = collect(storage.plugin(), [hub], dry_run=False, now=NEXT_MONTH)
+
+    assert (found.live, found.garbage) == (2, ())
+    assert storage.names() == before
+
+
 def test_a_dry_run_only_tells(storage: Storage, hub: str):
     run_two(storage, hub)
     before = storage.names()
@@ -369,6 +388,44 @@ def test_the_command_says_what_it_found(
 
     assert status == 0
     assert "2 are younger than a week" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_the_command_takes_the_account_from_the_settings_of_the_plugin(
+    storage: Storage,
+    hub: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    where: str,
+):
+    run_two(storage, hub)
+    lines = ["[plugins.blob]", f'container_name = "{storage.container}"']
+    if where == "environment":
+        variable = "DURABLEFLOW_PLUGINS_BLOB_CONNECTION_STRING"
+        monkeypatch.setenv(variable, storage.connection_string)
+    else:
+        lines.append(f'connection_string = "{storage.connection_string}"')
+    (tmp_path / "durableflow.toml").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["gc", "--task-hub", hub, "--dry-run"]) == 0
+    assert "2 are younger than a week" in capsys.readouterr().out
+    assert main(["gc", "--task-hub", hub, "--container", "empty-one", "--dry-run"]) == 1
+    assert "empty-one" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("installed")
+def test_the_command_says_where_an_account_can_be_named(
+    hub: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main(["gc", "--task-hub", hub, "--root", str(tmp_path)]) == 1
+
+    said = capsys.readouterr().err
+    assert "--account-url" in said
+    assert f"[plugins.blob] in {tmp_path / 'durableflow.toml'}" in said
+    assert "DURABLEFLOW_PLUGINS_BLOB_" in said
 
 
 def test_the_command_says_why_it_did_nothing(storage: Storage, capsys: pytest.CaptureFixture[str]):
