@@ -18,7 +18,7 @@ class TooLargeError(Exception):
 
 
 class DamagedError(Exception):
-    """It is no gzip, or ends too early."""
+    """It is not what was stored: no gzip, too short, or something else."""
 
 
 def compress(content: bytes) -> bytes:

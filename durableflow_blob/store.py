@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import attrs
@@ -190,6 +191,9 @@ class BlobStore:
         properties = download.properties
         is_gzip = properties.content_settings.content_encoding == _GZIP
         content = restore(download.chunks(), most_bytes=most_bytes, is_gzip=is_gzip)
+        expected = address.expected_hash
+        if expected is not None and sha256(content).hexdigest() != expected:
+            raise DamagedError("it does not hold what was stored there")
         return Blob(content, properties.last_modified)
 
     def _create(self, container: Any, missed: float) -> None:

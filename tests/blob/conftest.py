@@ -158,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.storage.released.wait(30)
         if fault == "corrupt":
             content = bytes(len(content) - 1) + b"\x01"
+        if fault == "shorten":
+            content = content[: len(content) // 2]
         self._answer(answer.status, kept, content, truncated=fault == "truncate")
 
     def _answer(

@@ -220,7 +220,7 @@ def schedule(storage: Storage, task_hub: str, orchestrator: str = "once") -> str
         return client.schedule_new_orchestration(orchestrator, input=LARGE)
 
 
-@pytest.mark.parametrize("fault", ["503", "reset", "truncate", "hang"])
+@pytest.mark.parametrize("fault", ["500", "503", "reset", "truncate", "corrupt", "hang"])
 def test_storage_that_is_away_delays_work_and_fails_nothing(
     storage: Storage, task_hub: str, fault: str
 ):
@@ -234,9 +234,10 @@ def test_storage_that_is_away_delays_work_and_fails_nothing(
     assert state.get_output().endswith(LARGE[1:])
 
 
-def test_a_result_waits_for_storage_to_come_back(storage: Storage, task_hub: str):
+@pytest.mark.parametrize("fault", ["500", "503", "reset"])
+def test_a_result_waits_for_storage_to_come_back(storage: Storage, task_hub: str, fault: str):
     instance_id = schedule(storage, task_hub)
-    storage.fault = lambda method, path: "503" if method == "PUT" else None
+    storage.fault = lambda method, path: fault if method == "PUT" else None
     with make_app(storage.plugin()).running(task_hub=task_hub) as client:
         assert storage.failed.wait(TIMEOUT)
         storage.fault = lambda method, path: None
@@ -272,6 +273,46 @@ def test_a_blob_with_other_content_is_not_taken(storage: Storage):
 
         with pytest.raises(PayloadLostError, match="does not hold what was stored"):
             read(reader, f"blob:v1:{storage.container}:{name}")
+
+
+def first_time(fault: str) -> Fault:
+    """Let the first answer to a GET be wrong."""
+    faults = itertools.chain([fault], itertools.repeat(None))
+    return lambda method, path: next(faults) if method == "GET" else None
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("fault", ["corrupt", "truncate", "shorten"])
+def test_what_is_damaged_on_the_way_is_read_again(storage: Storage, fault: str, compress: bool):
+    reference = write(storage.plugin(compress=compress), LARGE)
+    storage.fault = first_time(fault)
+
+    assert read(storage.plugin(), reference) == LARGE
+    assert storage.count("GET") == 2
+
+
+@pytest.mark.parametrize("fault", ["truncate", "shorten"])
+def test_what_others_stored_is_read_again_if_only_a_part_came(storage: Storage, fault: str):
+    reference = put(storage, "i/x", json.dumps(LARGE).encode())
+    storage.fault = first_time(fault)
+
+    assert json.loads(read(storage.plugin(), reference)) == LARGE
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_a_result_that_stays_damaged_fails_its_task_and_is_named(
+    storage: Storage, task_hub: str, compress: bool
+):
+    def damage(method: str, path: str) -> str | None:
+        return "corrupt" if method == "GET" and "/instances/" in path else None
+
+    storage.fault = damage
+    plugin = storage.plugin(cache_bytes=0, compress=compress)
+    with make_app(plugin).running(task_hub=task_hub) as client:
+        output = client.run_orchestration("careful", input=LARGE, timeout=TIMEOUT)
+
+    (name,) = (name for name in storage.names() if name.startswith("instances/"))
+    assert f"The blob of blob:v1:{storage.container}:{name} is damaged" in output
 
 
 def read(plugin: BlobPayloads, reference: str) -> str:
