@@ -33,13 +33,18 @@ _DENIED: Final = frozenset({401, 403})
 _GZIP: Final = "gzip"
 _JSON: Final = "application/json"
 _TRIES: Final = 3
+_PIECE_BYTES: Final = 4 * 1024 * 1024
 
 # No redirects: requests go to the accounts that are allowed, and nowhere else.
 _OPTIONS: Final[dict[str, Any]] = {
     "permit_redirects": False,
+    # The client holds an answer several times over, so what is large comes in pieces.
+    "max_single_get_size": _PIECE_BYTES,
+    "max_chunk_get_size": _PIECE_BYTES,
     "retry_total": 2,
     "initial_backoff": 1,
     "increment_base": 2,
+    "random_jitter_range": 1,
 }
 
 
