@@ -19,7 +19,6 @@ import pytest
 from durableflow import (
     App,
     NonDeterminismError,
-    OrchestrationFailedError,
     PayloadDeniedError,
     PayloadLostError,
     PayloadTooLargeError,
@@ -39,38 +38,6 @@ from tests.blob.conftest import Fault, Storage, no_fault
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 LARGE = "large payload ü " * 3000
-
-
-def stored(task_hub: str, instance_id: str) -> Any:
-    """An instance's state as the task hub holds it."""
-    with App("plain").client(task_hub=task_hub) as client:
-        state = client.get_orchestration_state(instance_id)
-    assert state is not None
-    return state
-
-
-def test_a_large_payload_makes_its_way_through_everything(storage: Storage, task_hub: str):
-    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
-        instance_id = client.schedule_new_orchestration("listening", input=LARGE, instance_id="i")
-        client.raise_orchestration_event(instance_id, "more", data=LARGE[::-1])
-        state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
-        history = client.get_orchestration_history(instance_id)
-
-    assert state.get_output() == LARGE + LARGE[::-1]
-    assert state.get_input() == LARGE
-    assert state.get_custom_status() == LARGE
-    raised = next(event for event in history if event.kind == "event_raised")
-    assert json.loads(raised.attributes["input"]) == LARGE[::-1]
-    plain = stored(task_hub, "i")
-    for text in (plain.serialized_input, plain.serialized_output, plain.serialized_custom_status):
-        assert text.startswith(f"blob:v1:{storage.container}:")
-
-
-def test_what_is_small_stays(storage: Storage, task_hub: str):
-    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
-        client.run_orchestration("once", input="small", timeout=TIMEOUT)
-
-    assert storage.requests == []
 
 
 def test_a_child_gets_its_input_from_where_its_parent_did(storage: Storage, task_hub: str):
@@ -202,15 +169,6 @@ def test_a_payload_over_the_limit_is_refused_with_its_place_and_size(storage: St
     assert "20,001 bytes" in output or "20,002 bytes" in output
 
 
-def test_user_text_that_looks_like_a_reference_is_only_text(storage: Storage, task_hub: str):
-    looks_so = f"blob:v1:{storage.container}:shared/abc"
-    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
-        output = client.run_orchestration("once", input=looks_so, timeout=TIMEOUT)
-
-    assert output.endswith(looks_so[1:])
-    assert storage.count("GET") == 0
-
-
 # What goes wrong
 
 
@@ -244,35 +202,6 @@ def test_a_result_waits_for_storage_to_come_back(storage: Storage, task_hub: str
         state = client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
 
     assert state.get_output().endswith(LARGE[1:])
-
-
-def test_a_blob_that_is_gone_fails_what_needs_it_and_is_named(storage: Storage, task_hub: str):
-    instance_id = schedule(storage, task_hub)
-    (name,) = storage.names()
-    with storage.client() as container:
-        container.delete_blob(name)
-    with make_app(storage.plugin()).running(task_hub=task_hub) as client:
-        with pytest.raises(PayloadLostError, match=name):
-            client.wait_for_orchestration_completion(instance_id, timeout=TIMEOUT)
-        state = client.wait_for_orchestration_completion(
-            instance_id, timeout=TIMEOUT, fetch_payloads=False
-        )
-
-    with pytest.raises(OrchestrationFailedError, match=f"PayloadLostError.*{name}"):
-        state.raise_if_failed()
-
-
-def test_a_blob_with_other_content_is_not_taken(storage: Storage):
-    plugin = storage.plugin(compress=False)
-    with make_app(plugin).client(task_hub="sqlite://") as client:
-        client.schedule_new_orchestration("once", input=LARGE, instance_id="i")
-        (name,) = storage.names()
-        with storage.client() as container:
-            container.upload_blob(name, b'"other"', overwrite=True)
-        reader = storage.plugin()
-
-        with pytest.raises(PayloadLostError, match="does not hold what was stored"):
-            read(reader, f"blob:v1:{storage.container}:{name}")
 
 
 def first_time(fault: str) -> Fault:

@@ -195,14 +195,6 @@ def test_what_is_large_is_kept_in_a_folder(task_hub: str, tmp_path: Path):
     assert history[1].attributes["input"] == f'"{text}"'
 
 
-def test_text_that_looks_like_a_reference_is_not_taken_for_one(task_hub: str, tmp_path: Path):
-    app = make_app(DirectoryPayloads(tmp_path))
-    with app.running(task_hub=task_hub) as client:
-        output = client.run_orchestration("child", input="file:abc", timeout=TIMEOUT)
-
-    assert output == "file:abcfile:abc"
-
-
 def test_what_is_too_large_even_when_encoded_fails_the_activity(task_hub: str):
     app = make_app(Shift("~"), max_payload_bytes=1024)
     with app.running(task_hub=task_hub) as client:
