@@ -104,7 +104,7 @@ class Delivery:
         """Give work to a stream now, or queue it."""
         key = work.key
         stream = None if self._paused else self._choose(key, work.preferred)
-        if stream is not None and not self._comes_after_others(key, stream):
+        if stream is not None and not (self._queues and self._comes_after_others(key, stream)):
             work.send(stream)
             return
         if self._streams and key not in self._unserved and not self._takers_of(key):

@@ -34,6 +34,8 @@ class Restarts:
             name: The orchestrator's.
             first: It began its execution.
         """
+        if not (first or self._counts):
+            return
         instance_id = request.instanceId
         if not (first and _restarts_at_once(request, turn)):
             if self._counts.get(instance_id, 0) < MANY_RESTARTS or _has_ended(turn):
