@@ -112,7 +112,10 @@ class Delivery:
         self._arrivals += 1
         self._queues.setdefault(key, deque()).append((self._arrivals, work))
         if stream is not None:
-            self.pull(stream)
+            for taker in (stream, *self._takers_of(key)):  # others may get the first one's place
+                self.pull(taker)
+                if key not in self._queues:
+                    return
 
     def send_alone(self, work: Work) -> bool:
         """Give work to a stream although giving out is paused.

@@ -247,6 +247,20 @@ async def test_one_that_goes_on_for_ever_does_not_keep_the_only_place_from_other
     assert order == ["eternal", "a", "b", "eternal", "eternal", "eternal"]
 
 
+async def test_one_that_lets_others_go_first_goes_on_where_another_worker_has_a_place(
+    engine: Engine, client: Client
+) -> None:
+    async with Worker(engine, turns=1, filters=only("order", "eternal")) as takes_all:
+        await client.start("eternal", id="eternal")
+        turn = await takes_all.turn("eternal")
+        await client.start("order", id="order")
+        async with Worker(engine, turns=1, filters=only("eternal")) as idle:
+            await turn.complete(continue_as_new(END, "1"))
+
+            await takes_all.turn("order")
+            await idle.turn("eternal")
+
+
 async def test_a_turn_is_given_no_more_than_a_message_takes_and_the_rest_in_order(
     engine: Engine, client: Client
 ) -> None:
