@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -16,6 +16,22 @@ _IGNORED: Final = "ignored GeneratorExit"  # the end of what Python says of code
 _kept: ContextVar[list[str] | None] = ContextVar("durableflow_kept", default=None)
 
 
+class _Hook:
+    """Keeps what is to be kept in the present context, and passes on everything else."""
+
+    def __init__(self, before: Callable[[Any], object]) -> None:
+        self.before = before
+        self.has_ended = False
+
+    def __call__(self, unraisable: Any) -> None:
+        said = str(unraisable.exc_value) if unraisable.exc_type is RuntimeError else ""
+        keeps = _kept.get()
+        if keeps is not None and said.endswith(_IGNORED):
+            keeps.append(said)
+        else:
+            self.before(unraisable)
+
+
 @contextlib.contextmanager
 def python_silenced() -> Iterator[list[str]]:
     """Keep what Python says to stderr of code that will not end, in this thread and context.
@@ -23,24 +39,17 @@ def python_silenced() -> Iterator[list[str]]:
     It says so when it frees a generator or coroutine, wherever the last reference is dropped.
     """
     kept: list[str] = []
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        said = str(unraisable.exc_value) if unraisable.exc_type is RuntimeError else ""
-        keeps = _kept.get()
-        if keeps is not None and said.endswith(_IGNORED):
-            keeps.append(said)
-        else:
-            before(unraisable)
-
+    hook = _Hook(sys.unraisablehook)
     token = _kept.set(kept)
     sys.unraisablehook = hook
     try:
         yield kept
     finally:
         _kept.reset(token)
-        if sys.unraisablehook is hook:  # else another thread has put its own on top, and may go on
-            sys.unraisablehook = before
+        hook.has_ended = True
+        # Another thread may have put its own on top, and takes ours away, too, when it ends.
+        while isinstance(top := sys.unraisablehook, _Hook) and top.has_ended:
+            sys.unraisablehook = top.before
 
 
 def close(running: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import gc
 import logging
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from durableflow.replay import OrchestrationContext
+from durableflow.replay import OrchestrationContext, closing
 from tests.unit.replay.histories import Bench, completed, described, failed, started, turn_started
 
 
@@ -252,3 +253,14 @@ def test_closing_before_the_start_after_the_end_and_twice_does_nothing(bench: Be
     fresh.close()
     finished.close()
     finished.close()
+
+
+def test_what_closes_sessions_on_several_threads_leaves_nothing_behind():
+    before = sys.unraisablehook
+    other_thread, other = contextvars.copy_context(), closing.python_silenced()
+
+    with closing.python_silenced():
+        other_thread.run(other.__enter__)
+    other_thread.run(other.__exit__, None, None, None)
+
+    assert sys.unraisablehook is before
