@@ -191,7 +191,13 @@ class Worker:
         self._draining = True
         async with AsyncExitStack() as rest:  # all of it, also if a part fails or is cancelled
             rest.callback(self._stopped.set)
-            rest.push_async_callback(self._end)
+            if self._health is not None:
+                rest.callback(self._health.stop)
+            rest.push_async_callback(self._orchestrations.close, _CANCEL_SECONDS)
+            rest.callback(self._activities.close)
+            rest.callback(self._completions.cancel)
+            rest.push_async_callback(self._give_back)
+            rest.push_async_callback(self._stream.stop)
             rest.push_async_callback(self._settle, seconds)
             await asyncio.to_thread(self.plugins.worker_stopping, self.app)
 
@@ -207,7 +213,6 @@ class Worker:
         else:
             await self._stream.stop()
         await _wait(self._settled, seconds)
-        await self._stream.stop()
 
     async def _heeds_filters(self) -> bool:
         """Whether a stream that wants nothing gets nothing, as from an engine of ours.
@@ -222,17 +227,12 @@ class Worker:
             return False
         return True
 
-    async def _end(self) -> None:
+    async def _give_back(self) -> None:
         self._orchestrations.abandon_rest()
         await self._activities.abandon_rest(_CANCEL_SECONDS)
         self._settled.clear()
         self._check_settled()
         await _wait(self._settled, _GIVE_BACK_SECONDS)
-        self._completions.cancel()
-        self._activities.close()
-        await self._orchestrations.close(_CANCEL_SECONDS)
-        if self._health is not None:
-            self._health.stop()
 
     def _check_settled(self) -> None:
         parts = (self._completions, self._orchestrations, self._activities)

@@ -14,6 +14,7 @@ import pytest
 from durableflow import hookimpl
 from durableflow._proto import task_hub_pb2 as pb
 from durableflow.errors import CallError, SettingsError, StorageUnusableError
+from durableflow.hub.loop import await_on
 from durableflow.hub.running_turn import in_turn
 from durableflow.protocol.metadata import POSITION, decode_text
 from durableflow.protocol.status import Status
@@ -550,6 +551,36 @@ async def test_a_drain_that_is_cancelled_stops_at_once(bench: Bench) -> None:
 
     assert bench.hub.abandoned == [("t1", {})]
     assert draining.cancelled()
+    gate.opened.set()
+
+
+async def test_a_drain_that_is_cancelled_again_and_again_leaves_nothing_behind(
+    bench: Bench,
+) -> None:
+    gate = Gate()
+
+    def work() -> None:
+        gate.block()
+
+    async def drain() -> None:
+        assert bench.worker is not None
+        draining = asyncio.create_task(bench.worker.drain(3600))
+        while not draining.done():
+            await asyncio.sleep(0)
+            draining.cancel()
+
+    bench.settings["health_port"] = 0
+    bench.registry.add_activity(work)
+    await bench.start()
+    await bench.push(activity_item("work"))
+    await gate.wait_entered()
+
+    async with asyncio.timeout(SECONDS):
+        await await_on(bench.hub_loop, drain())
+
+    assert bench.hub.streams[-1].cancelled
+    with pytest.raises(OSError, match="refused"):
+        await probe(bench, "/livez")
     gate.opened.set()
 
 
