@@ -259,19 +259,21 @@ class Operations:
     ) -> _State:
         """Return the state that was waited for, if it is there now that the time is up."""
         look = partial(self._look, subject, False)
+        stands, asked = "goes on", "why"
         try:
             state = await look()
             if is_over(state):
+                stands, asked = f"is {state.runtime_status}", "more"
                 return await self._look(subject, fetch_payloads)
             read_history = partial(self._events, subject.instance_id, None, EXPLAIN_SECONDS)
             why = await reason_of(state, self._core, look, read_history)
         except InstanceNotFoundError:
             raise
         except OperationalError as error:
-            why = f"{self._hub.description} does not say why: {error}"
+            why = f"{self._hub.description} does not say {asked}: {error}"
         raise WaitTimeoutError(
-            f"{subject.operation}: the time is up, and instance {subject.instance_id!r} goes on. "
-            f"{why}."
+            f"{subject.operation}: the time is up, and instance {subject.instance_id!r} "
+            f"{stands}. {why}."
         )
 
     async def _look(self, subject: Subject, fetch_payloads: bool) -> _State:

@@ -222,6 +222,20 @@ def test_wait_that_times_out_on_an_unknown_instance_says_that(client: Client, hu
         client.wait_for_orchestration_start("a1", timeout=0)
 
 
+def test_wait_for_what_has_ended_and_cannot_be_read_does_not_say_that_it_goes_on(
+    client: Client, hub: Any, state_message: StateMessage
+) -> None:
+    hub.answers("wait_for_instance_completion", Status.DEADLINE_EXCEEDED)
+    hub.answers("get_instance", found(state_message("COMPLETED")), Status.UNAVAILABLE)
+
+    with pytest.raises(WaitTimeoutError) as caught:
+        client.wait_for_orchestration_completion("a1b2", timeout=0.01)
+
+    words = str(caught.value)
+    assert "instance 'a1b2' is COMPLETED." in words
+    assert "orders.db does not say more: scripted UNAVAILABLE." in words
+
+
 def test_wait_that_times_out_on_a_silent_hub_says_that(client: Client, hub: Any) -> None:
     hub.answers("wait_for_instance_start", Status.UNAVAILABLE)
     hub.answers("get_instance", Status.UNAVAILABLE)
