@@ -21,7 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.closing(_plugin(options)) as plugin:
             found = collect(plugin, options.task_hub, dry_run=options.dry_run)
     except (DurableFlowError, ValueError) as error:
-        print(f"Nothing was deleted: {error}", file=sys.stderr)
+        print(
+            f"Stopped before the end: {error} What was deleted until then, if anything was, nobody "
+            "needs; mend this and run it again.",
+            file=sys.stderr,
+        )
         return 1
     done = "would be deleted" if options.dry_run else "deleted"
     for blob in found.garbage if options.dry_run else ():

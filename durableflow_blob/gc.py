@@ -111,7 +111,8 @@ def collect(
         now: The present time, unless it is now.
 
     Raises:
-        DurableFlowError: something cannot be read; nothing has been deleted.
+        DurableFlowError: something cannot be read, and nothing has been deleted; or something
+            cannot be deleted, unlike what came before it.
     """
     started = now or datetime.now(UTC)
     store = plugin.store

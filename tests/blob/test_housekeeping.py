@@ -433,7 +433,7 @@ def test_the_command_says_why_it_did_nothing(storage: Storage, capsys: pytest.Ca
     status = main(["gc", "--task-hub", "grpc://127.0.0.1:1", *account])
 
     assert status == 1
-    assert "Nothing was deleted" in capsys.readouterr().err
+    assert "Stopped before the end" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("other", ["grpc://127.0.0.1:1", None])
