@@ -1,7 +1,8 @@
 """What else there is to know of large payloads, on Azurite, with all requests counted.
 
 ``python -m benchmarks.payloads`` prints how long a replay from nothing of a long history takes, and a
-wide fan-out, and how much memory, each in a process of its own.  The chain of W5 is in ``passing``.  The emulator takes Node.js.
+wide fan-out, and how much memory, each in a process of its own.  The chain of W5 is in ``passing``.
+The emulator takes Node.js.
 """
 
 from __future__ import annotations

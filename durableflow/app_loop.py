@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
@@ -21,6 +20,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from attrs import define
 
+from durableflow.hub.stacks import stack_of
 from durableflow.replay.sources import waiting_frames
 from durableflow.worker.pool import ActivityPool
 
@@ -89,7 +89,7 @@ class AppLoop:
                 if self._thread.is_alive():
                     logger.warning(
                         "Coroutines of the app do not end; they are left behind. Here:\n%s",
-                        _stack_of(self._thread) + _stacks_on(self._loop),
+                        stack_of(self._thread) + _stacks_on(self._loop),
                     )
             self._loop = self._thread = None
 
@@ -186,11 +186,6 @@ class _DaemonExecutor(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Wait for nobody."""
         self._daemons.close()
-
-
-def _stack_of(thread: threading.Thread) -> str:
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  # the documented way
-    return "".join(traceback.format_stack(frame)) if frame is not None else "(ended)"
 
 
 def _stacks_on(loop: asyncio.AbstractEventLoop) -> str:

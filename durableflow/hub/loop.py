@@ -11,15 +11,14 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 import threading
-import traceback
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from durableflow.errors import UsageError
 from durableflow.hub.mailbox import Mailbox
+from durableflow.hub.stacks import stack_of
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +74,8 @@ class HubLoop:
         if not self.is_here:
             self._thread.join(_END_SECONDS)
             if self._thread.is_alive():
-                logger.warning("The hub loop does not end; it is left behind. %s", self._place())
+                stack = stack_of(self._thread)
+                logger.warning("The hub loop does not end; it is left behind. Here:\n%s", stack)
 
     @property
     def is_usable(self) -> bool:
@@ -177,10 +177,6 @@ class HubLoop:
                     task.exception()  # nobody is there who would want it
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.loop.shutdown_asyncgens(), PATIENCE_SECONDS)
-
-    def _place(self) -> str:
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # documented
-        return "" if frame is None else "Here:\n" + "".join(traceback.format_stack(frame))
 
 
 class Call(Generic[T]):

@@ -10,9 +10,7 @@ still says is then ignored, and should it come back to life it closes its sessio
 
 from __future__ import annotations
 
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -21,6 +19,7 @@ from time import monotonic
 from typing import Final
 
 from durableflow.hub.running_turn import running_turns
+from durableflow.hub.stacks import stack_of
 from durableflow.worker.turns import Outcome, TurnJob, TurnRunner
 
 _DELIVER_AFTER_SECONDS: Final = 0.001
@@ -83,8 +82,7 @@ class OrchestratorThread:
 
     def stack(self) -> str:
         """Where the thread is right now."""
-        frame = sys._current_frames().get(self._thread.ident or 0)  # noqa: SLF001  # the documented way
-        return "".join(traceback.format_stack(frame)) if frame is not None else "(ended)"
+        return stack_of(self._thread)
 
     def _run(self) -> None:
         with running_turns():

@@ -512,7 +512,8 @@ async def test_what_has_not_ended_in_time_is_given_back(
     gate.opened.set()
 
 
-async def test_stopping_cuts_a_drain_short(bench: Bench) -> None:
+async def blocked(bench: Bench) -> Gate:
+    """Start a worker whose only activity runs until the gate is opened."""
     gate = Gate()
 
     def work() -> None:
@@ -522,6 +523,11 @@ async def test_stopping_cuts_a_drain_short(bench: Bench) -> None:
     await bench.start()
     await bench.push(activity_item("work"))
     await gate.wait_entered()
+    return gate
+
+
+async def test_stopping_cuts_a_drain_short(bench: Bench) -> None:
+    gate = await blocked(bench)
 
     draining = asyncio.create_task(bench.drain(3600))
     await bench.until(lambda: bench.hub.streams[-1].cancelled)
@@ -533,15 +539,7 @@ async def test_stopping_cuts_a_drain_short(bench: Bench) -> None:
 
 
 async def test_a_drain_that_is_cancelled_stops_at_once(bench: Bench) -> None:
-    gate = Gate()
-
-    def work() -> None:
-        gate.block()
-
-    bench.registry.add_activity(work)
-    await bench.start()
-    await bench.push(activity_item("work"))
-    await gate.wait_entered()
+    gate = await blocked(bench)
 
     draining = asyncio.create_task(bench.drain(3600))
     await bench.until(lambda: bench.hub.streams[-1].cancelled)
@@ -557,11 +555,6 @@ async def test_a_drain_that_is_cancelled_stops_at_once(bench: Bench) -> None:
 async def test_a_drain_that_is_cancelled_again_and_again_leaves_nothing_behind(
     bench: Bench,
 ) -> None:
-    gate = Gate()
-
-    def work() -> None:
-        gate.block()
-
     async def drain() -> None:
         assert bench.worker is not None
         draining = asyncio.create_task(bench.worker.drain(3600))
@@ -570,10 +563,7 @@ async def test_a_drain_that_is_cancelled_again_and_again_leaves_nothing_behind(
             draining.cancel()
 
     bench.settings["health_port"] = 0
-    bench.registry.add_activity(work)
-    await bench.start()
-    await bench.push(activity_item("work"))
-    await gate.wait_entered()
+    gate = await blocked(bench)
 
     async with asyncio.timeout(SECONDS):
         await await_on(bench.hub_loop, drain())
